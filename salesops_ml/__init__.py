@@ -1,0 +1,1 @@
+"""Forecast sales and mine the sales process."""

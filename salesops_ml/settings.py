@@ -1,0 +1,360 @@
+"""Configuration: YAML files in, frozen values out; an unknown key is an error.
+
+Every default lives here, so an empty file works. A configuration may start with `extends: base.yaml`
+(a path beside itself); `local.yaml` beside it, never committed, is laid over it at the end.
+Relative paths in a configuration are meant from the workspace, the folder the command runs in.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from salesops_ml.errors import ConfigError
+from salesops_ml.periods import MONTH_NAMES
+
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
+class Frozen(BaseModel):
+    """A group of settings: immutable, and closed to keys that nobody reads."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Company(Frozen):
+    """Who sells, in which money, on which calendar."""
+
+    name: str = "Our company"
+    base_currency: str = "EUR"
+    time_zone: str = "UTC"
+    fiscal_year_starts: str = "january"
+    working_week: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri")
+    holidays: tuple[str, ...] = ()
+
+    @field_validator("fiscal_year_starts")
+    @classmethod
+    def _month(cls, value: str) -> str:
+        if value.lower() not in MONTH_NAMES:
+            raise ValueError(f"`{value}` is no month; write january to december")
+        return value.lower()
+
+    @field_validator("time_zone")
+    @classmethod
+    def _zone(cls, value: str) -> str:
+        from zoneinfo import available_timezones
+
+        if value not in available_timezones():
+            raise ValueError(f"`{value}` is no IANA time zone; write one such as Europe/Amsterdam")
+        return value
+
+
+class AttributeSetting(Frozen):
+    """An extra deal attribute: its source column, kind, and when its value is known."""
+
+    column: str | None = None
+    kind: Literal["string", "float", "boolean", "timestamp"] = "string"
+    known: Literal["at_creation", "over_time", "at_close"] = "at_close"
+
+
+class FileTable(Frozen):
+    """How one file becomes one canonical table.
+
+    `columns` maps canonical name to source column; `dates` gives strptime formats by canonical name
+    (`"*"` for all); `values` maps source values to ours by canonical name (`"*"`: all others);
+    `constants` fills a canonical column with one value.
+    """
+
+    path: Path
+    columns: dict[str, str] = {}
+    dates: dict[str, str] = {}
+    values: dict[str, dict[str, str]] = {}
+    constants: dict[str, str] = {}
+    attributes: dict[str, AttributeSetting] = {}
+    encoding: str = "utf-8"
+    delimiter: str = ","
+    decimal: str = "."
+    sheet: str | int = 0
+    cursor: str | None = None
+    select: dict[str, tuple[str, ...]] = {}
+
+
+class SyntheticSource(Frozen):
+    """The seeded world: size, length and the knobs that matter most; the rest by `overrides`."""
+
+    type: Literal["synthetic"] = "synthetic"
+    deals: int = Field(20_000, ge=100, le=5_000_000)
+    seed: int = 7
+    latent_share: float = Field(0.0, ge=0.0, le=1.0)
+    overrides: dict[str, Any] = {}
+
+
+class FilesSource(Frozen):
+    """Any CSV, Parquet or Excel files, mapped to canonical tables."""
+
+    type: Literal["files"]
+    tables: dict[str, FileTable]
+    time_zone: str = "UTC"
+
+
+class CaseMapping(Frozen):
+    """Case attributes of an event log that describe the deal."""
+
+    id: str = "concept:name"
+    amount: str | None = None
+    created_at: str | None = None
+    attributes: dict[str, AttributeSetting] = {}
+
+
+class StageMapping(Frozen):
+    """Which events are stage changes, by a glob on the activity's name."""
+
+    activity: str = "concept:name"
+    timestamp: str = "time:timestamp"
+    lifecycle: str | None = "lifecycle:transition"
+    keep: str = "*"
+    rep: str | None = "org:resource"
+
+
+class KeepMapping(Frozen):
+    """Which events are activities or quotes, by a glob on the activity's name."""
+
+    keep: str
+
+
+class EventLogSource(Frozen):
+    """An event log (XES, XES.gz, CSV, Parquet) read as a sales process."""
+
+    type: Literal["event_log"]
+    path: Path
+    case: CaseMapping = CaseMapping()
+    stages: StageMapping = StageMapping()
+    activities: KeepMapping | None = None
+    quotes: KeepMapping | None = None
+    won: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    encoding: str = "utf-8"
+    delimiter: str = ","
+    time_zone: str = "UTC"
+
+
+Source = Annotated[SyntheticSource | FilesSource | EventLogSource, Field(discriminator="type")]
+
+
+class Process(Frozen):
+    """The agreed sales process: stage order, time allowed, and the calendar that dwell is told in."""
+
+    stages: tuple[str, ...] = ()
+    expected_days: dict[str, float] = {}
+    calendar: Literal["calendar", "working"] = "calendar"
+
+
+class Snapshots(Frozen):
+    """When deals are looked at, and which columns of `deals` never change after creation."""
+
+    every: str = "7d"
+    anchor: Literal["deal_start", "calendar", "every_event"] = "deal_start"
+    known_at_creation: tuple[str, ...] = ("account_id", "pipeline", "lead_source", "deal_type")
+
+    @property
+    def every_days(self) -> int:
+        """The distance between two looks, in days."""
+        return int(self.every.removesuffix("d"))
+
+    @field_validator("every")
+    @classmethod
+    def _days(cls, value: str) -> str:
+        if not value.endswith("d") or not value[:-1].isdigit() or int(value[:-1]) < 1:
+            raise ValueError(f"`{value}` is no number of days; write one such as 7d")
+        return value
+
+
+class Split(Frozen):
+    """Which rows train, calibrate and test; labels are as known at the split's border."""
+
+    by: Literal["deal_start"] = "deal_start"
+    train: float = Field(0.8, gt=0, lt=1)
+    test: float = Field(0.2, gt=0, lt=1)
+    calibration: float = Field(0.25, ge=0, lt=1, description="share of the training block, its end")
+    test_from: str | None = None
+    column: str | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Split:
+        if self.train + self.test > 1 + 1e-9:
+            raise ValueError("`train` and `test` add up to more than 1")
+        return self
+
+
+class Models(Frozen):
+    """The deal model: its horizon and the size of its trees."""
+
+    horizon_days: int = Field(90, ge=2, le=1500)
+    trees: int = Field(400, ge=1)
+    learning_rate: float = Field(0.05, gt=0, le=1)
+    leaves: int = Field(31, ge=2)
+    min_rows_per_leaf: int = Field(40, ge=1)
+    max_training_rows: int = Field(150_000, ge=100)
+    shap_rows: int = Field(2_000, ge=0)
+
+
+class Forecast(Frozen):
+    """Revenue forecasts: the tree of nodes, how far, and how often the past is replayed."""
+
+    hierarchy: tuple[str, ...] = ("region", "team", "rep")
+    months: int = Field(6, ge=1, le=36)
+    samples: int = Field(1_000, ge=100)
+    backtest_origins: int = Field(6, ge=0)
+    season_months: int = Field(12, ge=1)
+
+
+class Mining(Frozen):
+    """Process mining: where a target is missing, dwell is held against this quantile."""
+
+    target_quantile: float = Field(0.25, gt=0, lt=1)
+    bootstrap: int = Field(200, ge=20)
+    discovery_cases: int = Field(2_000, ge=10)
+    max_variants: int = Field(500, ge=1)
+
+
+class Gate(Frozen):
+    """One success criterion: a metric in `evaluation.json` and the bound that it must keep."""
+
+    metric: str
+    at_most: float | None = None
+    at_least: float | None = None
+
+    @model_validator(mode="after")
+    def _bound(self) -> Gate:
+        if self.at_most is None and self.at_least is None:
+            raise ValueError("a gate needs `at_most` or `at_least`")
+        return self
+
+
+class Registry(Frozen):
+    """Where MLflow keeps its book, and under which names our models stand in it."""
+
+    tracking_uri: str = "sqlite:///store/mlflow.db"
+    artifacts: Path = Path("store/mlartifacts")
+    experiment: str = "salesops"
+    deal_model: str = "deal_scores"
+    revenue_model: str = "revenue_forecast"
+
+
+class WriteBack(Frozen):
+    """Where scores are written: a SQL table by SQLAlchemy URL."""
+
+    target: Literal["sql"] = "sql"
+    url: str = "sqlite:///store/crm.db"
+    table: str = "salesops_scores"
+    min_change: float = Field(0.01, ge=0, le=1)
+    bands: tuple[float, ...] = (0.2, 0.5, 0.8)
+
+
+class Settings(Frozen):
+    """All settings of one run."""
+
+    company: Company = Company()
+    source: Source = SyntheticSource()
+    warehouse: str = "duckdb:///store/warehouse.duckdb"
+    process: Process = Process()
+    snapshots: Snapshots = Snapshots()
+    split: Split = Split()
+    models: Models = Models()
+    forecast: Forecast = Forecast()
+    mining: Mining = Mining()
+    gates: tuple[Gate, ...] = ()
+    registry: Registry = Registry()
+    write_back: WriteBack = WriteBack()
+    runs: Path = Path("runs")
+    as_of: str | None = None
+    seed: int = 7
+    threads: int = Field(2, ge=1)
+
+    def to_yaml(self) -> str:
+        """The settings as YAML that `load` reads back equal."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def load(path: Path | str, *, overrides: dict[str, Any] | None = None) -> Settings:
+    """Read settings from a YAML file; `overrides` (nested) win over the file.
+
+    Raises:
+        ConfigError: the file is absent or is not YAML, a key is unknown, or a value does not fit.
+    """
+    path = Path(path)
+    values = _read(path, ())
+    local = path.parent / "local.yaml"
+    if local.exists() and local.resolve() != path.resolve():
+        values = merge(values, _read(local, ()))
+    return parse(merge(values, overrides or {}), origin=str(path))
+
+
+def parse(values: dict[str, Any], *, origin: str = "the configuration") -> Settings:
+    """Settings from plain values; `ConfigError` names the key, what came and the cure.
+
+    Example:
+        >>> parse({"models": {"horizon_days": 60}}).models.horizon_days
+        60
+    """
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(problem, origin) for problem in error.errors()]
+        raise ConfigError("\n".join(lines)) from error
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `over` laid on it, mapping by mapping; lists and scalars are replaced.
+
+    A mapping that names another `type` than the one beneath replaces it whole.
+    """
+    done = dict(base)
+    for key, value in over.items():
+        below = done.get(key)
+        both = isinstance(below, dict) and isinstance(value, dict)
+        if both and value.get("type", below.get("type")) == below.get("type"):
+            done[key] = merge(below, value)
+        else:
+            done[key] = value
+    return done
+
+
+def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    if path.resolve() in seen:
+        raise ConfigError(f"{path}: `extends` goes in a circle; remove one of the links")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such file; give an existing one with --config") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: holds {type(values).__name__}, not `key: value` lines")
+    below = values.pop("extends", None)
+    if below is None:
+        return values
+    return merge(_read(path.parent / str(below), (*seen, path.resolve())), values)
+
+
+def _explain(problem: Any, origin: str) -> str:
+    """One problem found by pydantic, as a sentence with place and cure."""
+    place = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return f"{origin}: `{place}` is not a setting; check its spelling and place"
+    if problem["type"].startswith("union_tag"):
+        kinds = "synthetic, files, event_log"
+        return f"{origin}: `{place}.type` must be one of {kinds}; got {_shown(problem['input'])}"
+    message = problem["msg"].removeprefix("Value error, ")
+    got = "" if problem["type"] == "missing" else f"; got {_shown(problem['input'])}"
+    return f"{origin}: `{place}`: {message}{got}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,244 @@
+"""The one door to the data engine.
+
+A `Warehouse` hands out canonical tables as Ibis expressions. It is a DuckDB file by default, and one
+process owns the file: `publish` builds a new one beside it and puts it in place with `os.replace`,
+so a failed load leaves the last good one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import duckdb
+import ibis
+import ibis.expr.types as ir
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from salesops_ml.errors import ConfigError, DataError
+from salesops_ml.schema import TABLES, Attribute, CanonicalTables, conform
+
+_ATTRIBUTES = pa.schema([("name", pa.string()), ("kind", pa.string()), ("known", pa.string())])
+_INGESTS = pa.schema(
+    [("ingested_at", pa.timestamp("us")), ("digest", pa.string()), ("counts", pa.string())]
+)
+
+
+class Warehouse:
+    """Canonical tables as Ibis expressions, on one connection.
+
+    Example:
+        >>> import pyarrow as pa
+        >>> from salesops_ml.schema import CanonicalTables, no_rejects
+        >>> deals = pa.table({"deal_id": ["a", "b"], "status": ["won", "open"]})
+        >>> with Warehouse.in_memory(CanonicalTables({"deals": deals}, no_rejects())) as warehouse:
+        ...     warehouse.rows("deals"), warehouse.has("quotes")
+        (2, False)
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+
+    @classmethod
+    @contextmanager
+    def open(cls, url: str, *, threads: int | None = None) -> Iterator[Warehouse]:
+        """Open an existing warehouse for reading.
+
+        Raises:
+            DataError: there is no such file yet, or another process holds it.
+            ConfigError: the URL's engine is not supported.
+        """
+        path = database_path(url)
+        if not path.exists():
+            raise DataError(f"{path}: no warehouse yet; run `salesops ingest` first")
+        try:
+            raw = duckdb.connect(str(path), read_only=True)
+        except duckdb.IOException as error:
+            raise DataError(f"{path}: cannot be opened, is another job writing? {error}") from error
+        if threads:
+            raw.execute(f"SET threads = {int(threads)}")
+        try:
+            yield cls(ibis.duckdb.from_connection(raw))
+        finally:
+            raw.close()
+
+    @classmethod
+    @contextmanager
+    def in_memory(cls, tables: CanonicalTables) -> Iterator[Warehouse]:
+        """A warehouse that lives as long as the `with` block, for tests and small frames."""
+        raw = duckdb.connect()
+        _write(raw, tables)
+        try:
+            yield cls(ibis.duckdb.from_connection(raw))
+        finally:
+            raw.close()
+
+    def names(self) -> list[str]:
+        """Names of the canonical tables that are here."""
+        here = set(self.connection.list_tables())
+        return [name for name in TABLES if name in here]
+
+    def has(self, name: str) -> bool:
+        """Whether canonical table `name` is here and holds a row."""
+        return name in self.names() and self.rows(name) > 0
+
+    def table(self, name: str) -> ir.Table:
+        """The table called `name`, or an empty one of its schema where the source had none."""
+        if name in self.connection.list_tables():
+            return self.connection.table(name)
+        return ibis.memtable(TABLES[name].arrow().empty_table())
+
+    def rows(self, name: str) -> int:
+        """How many rows the table holds."""
+        return int(self.table(name).count().execute())
+
+    def attributes(self) -> tuple[Attribute, ...]:
+        """The extra deal attributes that the source declared."""
+        rows = self.connection.table("_attributes").to_pyarrow().to_pylist()
+        return tuple(Attribute(row["name"], row["kind"], row["known"]) for row in rows)
+
+    def rejects(self) -> pa.Table:
+        """What the last load could not use, and why."""
+        return self.connection.table("rejects").to_pyarrow()
+
+    def counts(self) -> dict[str, int]:
+        """How many source rows the last load used or left, by reason."""
+        rows = self.connection.table("_ingests").to_pyarrow().to_pylist()
+        latest = max(rows, key=lambda row: row["ingested_at"])
+        return dict(json.loads(latest["counts"]))
+
+
+def database_path(url: str) -> Path:
+    """The file behind a `duckdb:///path` URL.
+
+    Raises:
+        ConfigError: the URL names another engine.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme != "duckdb" or not rest.strip("/"):
+        raise ConfigError(
+            f"`warehouse`: `{url}` is not a DuckDB file; write duckdb:///store/warehouse.duckdb"
+        )
+    return Path(rest.removeprefix("/") if not rest.startswith("//") else rest[1:])
+
+
+def truth_folder(url: str) -> Path:
+    """Where a synthetic world's truth lies: beside the warehouse, never inside it."""
+    return database_path(url).with_suffix(".truth")
+
+
+def publish(
+    url: str,
+    tables: CanonicalTables,
+    *,
+    ingested_at: datetime,
+    mode: Literal["replace", "merge"] = "replace",
+) -> bool:
+    """Put `tables` into the warehouse file, all or nothing; False where nothing would change.
+
+    `merge` keeps the rows that are there and lets new ones win by key, table by table; `replace`
+    starts from nothing. The same content twice leaves the file untouched, whatever the mode.
+
+    Raises:
+        DataError: the folder cannot be written.
+    """
+    path = database_path(url)
+    digest = content_digest(tables)
+    if path.exists() and digest in _digests(path, only_last=mode == "replace"):
+        return False
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".ingest-") as folder:
+            fresh = Path(folder) / path.name
+            if mode == "merge" and path.exists():
+                shutil.copyfile(path, fresh)
+            with duckdb.connect(str(fresh)) as raw:
+                _write(raw, tables, digest=digest, ingested_at=ingested_at)
+            _write_truth(url, tables.truth, Path(folder) / "truth")
+            os.replace(fresh, path)
+    except (OSError, duckdb.IOException) as error:
+        raise DataError(f"{path}: cannot be written: {error}; check the folder's rights") from error
+    return True
+
+
+def content_digest(tables: CanonicalTables) -> str:
+    """SHA-256 over every row of every table, whatever the order of rows in the source."""
+    digest = hashlib.sha256()
+    for name in sorted(tables.tables):
+        table = conform(name, tables.tables[name], tables.attributes)
+        digest.update(name.encode())
+        digest.update(repr(table.schema).encode())
+        for batch in table.combine_chunks().to_batches():
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, batch.schema) as stream:
+                stream.write_batch(batch)
+            digest.update(sink.getvalue())
+    digest.update(repr(tables.attributes).encode())
+    return digest.hexdigest()
+
+
+def _digests(path: Path, *, only_last: bool) -> list[str]:
+    with duckdb.connect(str(path), read_only=True) as raw:
+        rows = raw.execute("SELECT digest FROM _ingests ORDER BY ingested_at").fetchall()
+    found = [str(row[0]) for row in rows]
+    return found[-1:] if only_last else found
+
+
+def _write(
+    raw: duckdb.DuckDBPyConnection,
+    tables: CanonicalTables,
+    *,
+    digest: str = "",
+    ingested_at: datetime = datetime(1970, 1, 1),
+) -> None:
+    raw.execute("BEGIN")
+    for name, rows in tables.tables.items():
+        _upsert(raw, name, conform(name, rows, tables.attributes), TABLES[name].key)
+    _replace(raw, "rejects", conform("rejects", tables.rejects))
+    attributes = [vars(attribute) for attribute in tables.attributes]
+    _replace(raw, "_attributes", pa.Table.from_pylist(attributes, schema=_ATTRIBUTES))
+    ingest = {"ingested_at": ingested_at, "digest": digest, "counts": json.dumps(tables.counts)}
+    _upsert(raw, "_ingests", pa.Table.from_pylist([ingest], schema=_INGESTS), ("digest",))
+    raw.execute("COMMIT")
+
+
+def _replace(raw: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
+    raw.register("incoming", rows)
+    raw.execute(f'CREATE OR REPLACE TABLE "{name}" AS SELECT * FROM incoming')
+    raw.unregister("incoming")
+
+
+def _upsert(
+    raw: duckdb.DuckDBPyConnection, name: str, rows: pa.Table, key: tuple[str, ...]
+) -> None:
+    """Insert `rows`; where a row of the same key stands, the incoming one replaces it."""
+    existing = {row[0] for row in raw.execute("SHOW TABLES").fetchall()}
+    if name not in existing:
+        _replace(raw, name, rows)
+        return
+    same = " AND ".join(f'old."{column}" IS NOT DISTINCT FROM new."{column}"' for column in key)
+    raw.register("incoming", rows)
+    raw.execute(f'DELETE FROM "{name}" old USING incoming new WHERE {same}')
+    raw.execute(f'INSERT INTO "{name}" BY NAME SELECT * FROM incoming')
+    raw.unregister("incoming")
+
+
+def _write_truth(url: str, truth: dict[str, pa.Table], scratch: Path) -> None:
+    target = truth_folder(url)
+    if target.exists():
+        shutil.rmtree(target)
+    if not truth:
+        return
+    scratch.mkdir()
+    for name, rows in truth.items():
+        pq.write_table(rows, scratch / f"{name}.parquet")
+    os.replace(scratch, target)
