@@ -351,7 +351,7 @@ def no_rejects() -> pa.Table:
 def conform(name: str, table: pa.Table, attributes: tuple[Attribute, ...] = ()) -> pa.Table:
     """`table` with the columns, order and kinds of canonical table `name`.
 
-    Columns that it lacks become nulls; `recorded_at` is filled with the moment of the event; rows
+    Columns that it lacks become nulls; times are cut to microseconds; `recorded_at` is filled with the moment of the event; rows
     are sorted by key so that equal content is equal bytes.
 
     Raises:
@@ -392,7 +392,8 @@ def _conform_column(spec: Table, table: pa.Table, column: pa.Field) -> pa.Chunke
             f"table `{spec.name}`, row {row + 1}: `{column.name}` is empty, but is required"
         )
     try:
-        return values.cast(column.type)
+        options = pa.compute.CastOptions(column.type, allow_time_truncate=True)
+        return values.cast(options=options)
     except pa.ArrowInvalid as error:
         raise SchemaError(
             f"table `{spec.name}`, column `{column.name}` does not read as {column.type}: {error}"

@@ -1,0 +1,109 @@
+"""Which rows train, calibrate and test, and what was known at the border between them.
+
+Deals are ordered by when they began. The test block starts at the border T0, the start of its first
+deal; looks of training deals from T0 on are unused, and their labels are as known at T0: who closed
+later is still open there. Nothing after T0 can reach the model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+
+from salesops_ml.errors import DataError
+from salesops_ml.evaluation.censoring import CODES, OPEN
+from salesops_ml.settings import Split
+
+BLOCKS = ("train", "calibration", "test", "unused")
+
+
+@dataclass(frozen=True)
+class Borders:
+    """Where the calibration block and the test block begin; what is known is known at these moments."""
+
+    calibration_from: datetime
+    test_from: datetime
+
+
+def split_by_time(data: pd.DataFrame, split: Split) -> tuple[pd.Series, Borders]:
+    """The block of each row, and the borders.
+
+    Args:
+        data: rows with deal_id, as_of and created_at.
+        split: shares of deals by start, or a fixed day.
+
+    Raises:
+        DataError: a block would be empty.
+    """
+    starts = data.groupby("deal_id", sort=True)["created_at"].first().sort_values(kind="stable")
+    if split.test_from is not None:
+        day = pd.Timestamp(split.test_from)
+        first_test = int((starts < day).sum())
+        last_test = len(starts)
+    else:
+        first_test = round(len(starts) * split.train)
+        last_test = min(len(starts), first_test + round(len(starts) * split.test))
+    first_calibration = round(first_test * (1 - split.calibration))
+    if not 0 < first_calibration <= first_test < last_test:
+        raise DataError(
+            f"`split`: {len(starts)} dated deals leave a block empty (train {first_calibration},"
+            f" calibration {first_test - first_calibration}, test {last_test - first_test});"
+            " change `split` or give more deals"
+        )
+    place = pd.Series(np.arange(len(starts)), index=starts.index)
+    borders = Borders(_moment(starts, first_calibration), _moment(starts, first_test))
+    return _blocks(data, place, first_calibration, first_test, last_test, borders), borders
+
+
+def _moment(starts: pd.Series, place: int) -> datetime:
+    return pd.Timestamp(starts.iloc[min(place, len(starts) - 1)]).to_pydatetime()
+
+
+def _blocks(
+    data: pd.DataFrame, place: pd.Series, calibration: int, test: int, end: int, borders: Borders
+) -> pd.Series:
+    deal = data["deal_id"].map(place).to_numpy()
+    late = (data["as_of"] >= borders.test_from).to_numpy()
+    block = np.full(len(data), "unused", dtype=object)
+    block[(deal < calibration) & ~late] = "train"
+    block[(deal >= calibration) & (deal < test) & ~late] = "calibration"
+    block[(deal >= test) & (deal < end)] = "test"
+    return pd.Series(block, index=data.index, name="split")
+
+
+def split_by_column(values: pd.Series) -> pd.Series:
+    """Blocks as a column of the source names them; other words are an error."""
+    told = values.astype("string").str.strip().str.lower()
+    unknown = told[~told.isin(BLOCKS)]
+    if len(unknown):
+        raise DataError(
+            f"`split.column`: row {int(unknown.index[0]) + 1} says `{unknown.iloc[0]}`; write"
+            f" {', '.join(BLOCKS)}"
+        )
+    return told.astype(object).rename("split")
+
+
+def labels_at(data: pd.DataFrame, border: datetime | None) -> pd.DataFrame:
+    """event (0 open, 1 won, 2 lost), duration and followed, as known at `border`.
+
+    `followed` is the time from the look to the border; an outcome after the border is censored
+    there. Without a border the whole record is known.
+    """
+    followed = data["days_observed"].to_numpy(float)
+    if border is not None:
+        reach = (pd.Timestamp(border) - data["as_of"]).dt.total_seconds().to_numpy() / 86_400.0
+        followed = np.minimum(followed, reach)
+    days = data["days_to_outcome"].to_numpy(float)
+    event = data["outcome"].map(CODES).to_numpy(np.int64)
+    known = (event != OPEN) & (days <= followed)
+    return pd.DataFrame(
+        {
+            "event": np.where(known, event, OPEN),
+            "duration": np.where(known, days, np.maximum(followed, 0.0)),
+            "followed": np.maximum(followed, 0.0),
+        },
+        index=data.index,
+    )

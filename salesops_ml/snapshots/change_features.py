@@ -1,0 +1,113 @@
+"""What the deal's own fields said by then, and how often somebody changed them."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+import ibis
+import ibis.expr.types as ir
+
+from salesops_ml.schema import Attribute
+from salesops_ml.snapshots.visible import KEY, days_between, numbered, visible
+from salesops_ml.warehouse import Warehouse
+
+OWN_FIELDS = "salesops_"
+"""Fields that this package writes back start with this; they are never read as history."""
+
+
+def field_states(warehouse: Warehouse, spine: ir.Table) -> ir.Table:
+    """Per look, the value that each tracked field had then: amount, expected close, owner, ...
+
+    Columns: deal_id, as_of, amount (company currency, float), first_amount, expected_close_date,
+    rep_id, product, forecast_category. A field without history is null.
+    """
+    seen = visible(spine, _changes(warehouse), at="changed_at")
+
+    def last(name: str) -> ir.Value:
+        return seen.new_value.argmax(seen.place, where=seen.field == name)
+
+    def first(name: str) -> ir.Value:
+        return seen.new_value.argmin(seen.place, where=seen.field == name)
+
+    return seen.group_by(*KEY).agg(
+        amount=ibis.coalesce(last("amount_base"), last("amount")).try_cast("float64"),
+        first_amount=ibis.coalesce(first("amount_base"), first("amount")).try_cast("float64"),
+        expected_close_date=last("expected_close_date").try_cast("date"),
+        rep_id=last("rep_id"),
+        product=last("product"),
+        forecast_category=last("forecast_category"),
+    )
+
+
+def change_features(warehouse: Warehouse, spine: ir.Table) -> ir.Table:
+    """Counts and recency of changes, over the life of the deal and its last 30 days.
+
+    f_amount_changes, f_days_since_amount_change: a deal that is still being shaped. f_pushes,
+    f_days_pushed: a close date that keeps moving away. f_pushes_30d: moving away now.
+    f_owner_changes: handed from rep to rep. f_changes_30d: somebody is tending it.
+    """
+    seen = visible(spine, _pushes(warehouse), at="changed_at")
+    days_ago = days_between(seen.changed_at, seen.as_of)
+    changed = seen.old_value.notnull()
+    amount = changed & seen.field.isin(["amount", "amount_base"])
+    pushed = changed & (seen.pushed_days > 0)
+    return seen.group_by(*KEY).agg(
+        f_amount_changes=(changed & (seen.field == "amount")).sum().cast("float64"),
+        f_days_since_amount_change=days_ago.min(where=amount),
+        f_pushes=pushed.sum().cast("float64"),
+        f_days_pushed=seen.pushed_days.sum(where=changed).cast("float64"),
+        f_pushes_30d=(pushed & (days_ago < 30)).sum().cast("float64"),
+        f_owner_changes=(changed & (seen.field == "rep_id")).sum().cast("float64"),
+        f_changes_30d=(changed & (days_ago < 30)).sum().cast("float64"),
+    )
+
+
+def attribute_states(
+    warehouse: Warehouse, spine: ir.Table, attributes: tuple[Attribute, ...]
+) -> ir.Table:
+    """Declared extra attributes as features `f_x_*`: at creation from `deals`, else from history."""
+    fixed = [a for a in attributes if a.known == "at_creation"]
+    moving = [a for a in attributes if a.known == "over_time"]
+    deals = warehouse.table("deals")
+    looks = spine.select(*KEY)
+    columns = {f"f_{a.column}": _plain(deals[a.column], a.kind) for a in fixed}
+    frames = [looks.join(deals.select("deal_id", **columns), "deal_id", how="left")]
+    if moving:
+        seen = visible(spine, _changes(warehouse), at="changed_at")
+        frames.append(
+            seen.group_by(*KEY).agg(
+                **{
+                    f"f_{a.column}": _plain(
+                        seen.new_value.argmax(seen.place, where=seen.field == a.name), a.kind
+                    )
+                    for a in moving
+                }
+            )
+        )
+    return reduce(lambda left, right: left.left_join(right, list(KEY)), frames)
+
+
+def _plain(value: ir.Value, kind: str) -> ir.Value:
+    """A float for numbers, flags and moments (days since 1970), text for the rest."""
+    if kind == "string":
+        return value.cast("string")
+    if kind == "timestamp":
+        return value.try_cast("timestamp").epoch_seconds().cast("float64") / 86_400.0
+    if kind == "boolean":
+        return value.try_cast("boolean").cast("float64")
+    return value.try_cast("float64")
+
+
+def _changes(warehouse: Warehouse) -> ir.Table:
+    """The history of people's changes, ranked; our own written-back fields are left out."""
+    changes = warehouse.table("deal_changes")
+    own = changes.field.startswith(OWN_FIELDS)
+    return numbered(changes.filter(~own), "changed_at", "seq")
+
+
+def _pushes(warehouse: Warehouse) -> ir.Table:
+    """Changes with `pushed_days`: by how much a change of expected close moved it later."""
+    changes = _changes(warehouse)
+    moved = changes.new_value.try_cast("date").delta(changes.old_value.try_cast("date"), unit="day")
+    is_close = changes.field == "expected_close_date"
+    return changes.mutate(pushed_days=ibis.ifelse(is_close, moved, None).cast("float64"))

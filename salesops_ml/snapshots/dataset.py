@@ -1,0 +1,91 @@
+"""From history to the frame that models learn from: looks, features, and what became of each deal.
+
+Outcomes are told twice: over the whole record (`outcome`, for judging), and as known at the split's
+border (`known_outcome`, for learning; who closed later is still open there).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import ibis
+import ibis.expr.types as ir
+import pandas as pd
+
+from salesops_ml.settings import Settings
+from salesops_ml.snapshots.closings import closings
+from salesops_ml.snapshots.features import FeatureSpec, feature_table
+from salesops_ml.snapshots.spine import history_spine, open_spine
+from salesops_ml.snapshots.visible import KEY, days_between
+from salesops_ml.warehouse import Warehouse
+
+
+def build_dataset(
+    warehouse: Warehouse, settings: Settings, spec: FeatureSpec, *, as_of: datetime
+) -> pd.DataFrame:
+    """Every look up to `as_of`, with features and outcome, sorted by deal and day.
+
+    Columns besides context and `f_*`: `outcome` (won, lost, open), `days_to_outcome` (null while
+    open), `days_observed` (from the look to `as_of`).
+    """
+    spine = history_spine(warehouse, settings.snapshots, as_of=as_of)
+    table = feature_table(warehouse, spine, spec)
+    return _sorted(_with_outcome(warehouse, table, as_of=as_of))
+
+
+def open_deals(warehouse: Warehouse, spec: FeatureSpec, *, as_of: datetime) -> pd.DataFrame:
+    """The deals open at `as_of` with their features and context, sorted by deal."""
+    return _sorted(feature_table(warehouse, open_spine(warehouse, as_of=as_of), spec))
+
+
+def snapshot(warehouse: Warehouse, spec: FeatureSpec, looks: pd.DataFrame) -> pd.DataFrame:
+    """Features of any looks (columns deal_id, as_of), whether the deals were open or not."""
+    deals = warehouse.table("deals").select("deal_id", "created_at")
+    spine = ibis.memtable(looks[list(KEY)]).join(deals, "deal_id")
+    spine = spine.select(
+        "deal_id", as_of=spine.as_of.cast("timestamp(6)"), created_at=spine.created_at
+    )
+    return _sorted(feature_table(warehouse, spine, spec))
+
+
+def record_end(warehouse: Warehouse) -> datetime:
+    """The last moment that anything was recorded; what a run uses when told no day."""
+    moments = [
+        warehouse.table(name)[column].max().execute()
+        for name, column in (
+            ("stage_events", "recorded_at"),
+            ("deal_changes", "recorded_at"),
+            ("activities", "recorded_at"),
+            ("quotes", "recorded_at"),
+            ("deals", "closed_at"),
+            ("deals", "created_at"),
+        )
+        if warehouse.has(name)
+    ]
+    known = [moment for moment in moments if not pd.isna(moment)]
+    return pd.Timestamp(max(known)).to_pydatetime()
+
+
+def _with_outcome(warehouse: Warehouse, table: ir.Table, *, as_of: datetime) -> ir.Table:
+    """The first closing after each look, if it was recorded by `as_of`."""
+    ends = closings(warehouse)
+    ends = ends.filter(ends.recorded_at <= as_of)
+    looks = table.select(*KEY)
+    later = looks.join(ends, [looks.deal_id == ends.deal_id, ends.recorded_at > looks.as_of])
+    first = later.group_by(*KEY).agg(
+        ended_at=later.closed_at.argmin(later.recorded_at), won=later.won.argmin(later.recorded_at)
+    )
+    joined = table.left_join(first, list(KEY))
+    outcome = ibis.cases((joined.ended_at.isnull(), "open"), (joined.won, "won"), else_="lost")
+    return joined.select(
+        *[table[name] for name in table.columns],
+        outcome=outcome,
+        days_to_outcome=ibis.greatest(days_between(joined.as_of, joined.ended_at), 0.0),
+        days_observed=days_between(joined.as_of, ibis.literal(as_of)),
+    )
+
+
+def _sorted(table: ir.Table) -> pd.DataFrame:
+    """In pandas, one row order whatever the engine's, moments in microseconds."""
+    frame = table.to_pyarrow().to_pandas()
+    return frame.sort_values(list(KEY), kind="stable").reset_index(drop=True)
