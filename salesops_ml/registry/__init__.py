@@ -1,0 +1,36 @@
+"""The registry: training runs in MLflow, and which model is in use. Nothing else imports mlflow."""
+
+from salesops_ml.registry.champion import (
+    Champion,
+    champion_version,
+    load_champion,
+    promote,
+    register,
+    rollback,
+)
+from salesops_ml.registry.pyfunc import (
+    LoggedModel,
+    conform_to_example,
+    log_deal_model,
+    log_model,
+    log_revenue_model,
+)
+from salesops_ml.registry.tracking import Run, Tracking, run, tracking
+
+__all__ = [
+    "Champion",
+    "LoggedModel",
+    "Run",
+    "Tracking",
+    "champion_version",
+    "conform_to_example",
+    "load_champion",
+    "log_deal_model",
+    "log_model",
+    "log_revenue_model",
+    "promote",
+    "register",
+    "rollback",
+    "run",
+    "tracking",
+]
