@@ -1,0 +1,103 @@
+"""A panel of series, checked where it enters: one row per series and period, finite, on the calendar.
+
+Columns: `unique_id`, `ds` (moments with a pandas frequency, or whole numbers with an integer step),
+`y`. Extra columns are carried by nobody and named in the error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from salesops_ml.errors import DataError
+from salesops_ml.forecasts.batch import Floats
+
+COLUMNS = ("unique_id", "ds", "y")
+
+
+@dataclass(frozen=True)
+class Series:
+    """One series on its calendar: values from first to last period, gaps as NaN."""
+
+    unique_id: str
+    last: int
+    values: Floats
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """The periods that a panel can hold: place 0 is its first, places go on past its last."""
+
+    start: Any
+    freq: str | int
+
+    def stamps(self, place: int, count: int) -> pd.Index:
+        """The `count` periods from `place` on."""
+        if isinstance(self.freq, int):
+            first = int(self.start) + place * self.freq
+            return pd.RangeIndex(first, first + count * self.freq, self.freq)
+        return pd.date_range(self.start, periods=place + count, freq=self.freq)[place:]
+
+
+def read_panel(panel: pd.DataFrame, freq: str | int) -> tuple[list[Series], Calendar]:
+    """The series of a panel, sorted by name.
+
+    Raises:
+        DataError: a column is missing, a value is not finite, a date stands twice or off the calendar.
+    """
+    missing = [name for name in COLUMNS if name not in panel.columns]
+    if missing:
+        raise DataError(f"panel lacks column `{missing[0]}`; it needs unique_id, ds and y")
+    if panel.empty:
+        raise DataError("panel holds no rows; give at least one value for each series")
+    frame = panel.loc[:, list(COLUMNS)].sort_values(["unique_id", "ds"], kind="stable")
+    _check(frame)
+    start = frame["ds"].min()
+    calendar = Calendar(int(start) if isinstance(freq, int) else start, freq)
+    frame = frame.assign(place=_places(frame, calendar))
+    return [_series(str(name), rows) for name, rows in frame.groupby("unique_id")], calendar
+
+
+def _check(frame: pd.DataFrame) -> None:
+    values = pd.to_numeric(frame["y"], errors="coerce").to_numpy(dtype=np.float64)
+    wrong = ~np.isfinite(values)
+    if wrong.any():
+        row = frame.iloc[int(np.argmax(wrong))]
+        raise DataError(
+            f"series `{row.unique_id}`, {row.ds}: `y` is {row.y}, not a finite number;"
+            " remove the row (a gap is filled by rule) or correct it"
+        )
+    twice = frame.duplicated(["unique_id", "ds"])
+    if twice.any():
+        row = frame.loc[twice].iloc[0]
+        raise DataError(
+            f"series `{row.unique_id}`: {row.ds} stands twice; add the rows up or keep one"
+        )
+
+
+def _places(frame: pd.DataFrame, calendar: Calendar) -> pd.Series[int]:
+    """Each row's period on the calendar, counted from 0."""
+    if isinstance(calendar.freq, int):
+        distance = frame["ds"].astype("int64") - int(calendar.start)
+        place, off = distance // calendar.freq, distance % calendar.freq != 0
+    else:
+        grid = pd.date_range(calendar.start, frame["ds"].max(), freq=calendar.freq)
+        place = pd.Series(grid.get_indexer(pd.Index(frame["ds"])), index=frame.index)
+        off = place < 0
+    if off.any():
+        row = frame.loc[off].iloc[0]
+        raise DataError(
+            f"series `{row.unique_id}`: {row.ds} is not on the calendar `{calendar.freq}` that"
+            f" starts at {calendar.start}; give the matching `freq` or move the date"
+        )
+    return place
+
+
+def _series(name: str, rows: pd.DataFrame) -> Series:
+    place = rows["place"].to_numpy(dtype=np.int64)
+    values = np.full(int(place[-1] - place[0] + 1), np.nan)
+    values[place - place[0]] = rows["y"].to_numpy(dtype=np.float64)
+    return Series(name, int(place[-1]), values)
