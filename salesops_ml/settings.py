@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from salesops_ml.errors import ConfigError
 from salesops_ml.periods import MONTH_NAMES
+from salesops_ml.schema import TABLES
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
@@ -60,12 +61,30 @@ class AttributeSetting(Frozen):
     known: Literal["at_creation", "over_time", "at_close"] = "at_close"
 
 
-class FileTable(Frozen):
-    """How one file becomes one canonical table.
+class Lookup(Frozen):
+    """A value found in a second file: where its `match` column holds the deal's `by` value.
 
-    `columns` maps canonical name to source column; `dates` gives strptime formats by canonical name
-    (`"*"` for all); `values` maps source values to ours by canonical name (`"*"`: all others);
-    `constants` fills a canonical column with one value.
+    `by` is a canonical column of the row, after its value map; `value` is the column to bring.
+    """
+
+    path: Path
+    by: str
+    match: str
+    value: str
+    encoding: str = "utf-8"
+    delimiter: str = ","
+    sheet: str | int = 0
+
+
+class FileTable(Frozen):
+    """How one file becomes one canonical table, or a part of one.
+
+    `columns` maps canonical name to source column (empty: every column that has a canonical name);
+    `dates` gives strptime formats by canonical name (`"*"` for all); `values` maps source values to
+    ours by canonical name (`"*"`: all others; "" is no value); `constants` fills a canonical column
+    with one value; `select` keeps the rows whose source column holds one of the values; `lookup`
+    brings columns from other files, usable by name under `attributes`; `cursor` is a source column
+    that grows with every change: a later load merges only what is new.
     """
 
     path: Path
@@ -74,9 +93,10 @@ class FileTable(Frozen):
     values: dict[str, dict[str, str]] = {}
     constants: dict[str, str] = {}
     attributes: dict[str, AttributeSetting] = {}
+    lookup: dict[str, Lookup] = {}
     encoding: str = "utf-8"
     delimiter: str = ","
-    decimal: str = "."
+    decimal: Literal[".", ","] = "."
     sheet: str | int = 0
     cursor: str | None = None
     select: dict[str, tuple[str, ...]] = {}
@@ -96,8 +116,19 @@ class FilesSource(Frozen):
     """Any CSV, Parquet or Excel files, mapped to canonical tables."""
 
     type: Literal["files"]
-    tables: dict[str, FileTable]
+    tables: dict[str, tuple[FileTable, ...]]
     time_zone: str = "UTC"
+
+    @field_validator("tables", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: Any) -> Any:
+        """A table's mapping, or a list of them where several files (or filters) make it up."""
+        if not isinstance(value, dict):
+            return value
+        for name in value:
+            if name not in TABLES:
+                raise ValueError(f"`{name}` is no canonical table; they are: {', '.join(TABLES)}")
+        return {name: [part] if isinstance(part, dict) else part for name, part in value.items()}
 
 
 class CaseMapping(Frozen):
@@ -197,8 +228,8 @@ class Models(Frozen):
     learning_rate: float = Field(0.05, gt=0, le=1)
     leaves: int = Field(31, ge=2)
     min_rows_per_leaf: int = Field(40, ge=1)
-    max_training_rows: int = Field(150_000, ge=100)
-    shap_rows: int = Field(2_000, ge=0)
+    max_period_rows: int = Field(400_000, ge=1_000)
+    max_classifier_rows: int = Field(120_000, ge=1_000)
 
 
 class Forecast(Frozen):

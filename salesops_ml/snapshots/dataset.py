@@ -87,5 +87,5 @@ def _with_outcome(warehouse: Warehouse, table: ir.Table, *, as_of: datetime) -> 
 
 def _sorted(table: ir.Table) -> pd.DataFrame:
     """In pandas, one row order whatever the engine's, moments in microseconds."""
-    frame = table.to_pyarrow().to_pandas()
+    frame: pd.DataFrame = table.to_pyarrow().to_pandas()
     return frame.sort_values(list(KEY), kind="stable").reset_index(drop=True)

@@ -69,7 +69,9 @@ class FeatureSpec:
         """The specification that `to_json` wrote."""
         values: dict[str, Any] = json.loads(text)
         values["attributes"] = tuple(Attribute(**row) for row in values["attributes"])
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        for name in ("blocks", "kinds", "fixed"):
+            values[name] = tuple(values[name])
+        return cls(**values)
 
 
 def learn_spec(warehouse: Warehouse, settings: Settings, *, as_of: datetime) -> FeatureSpec:

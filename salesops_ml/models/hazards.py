@@ -1,0 +1,152 @@
+"""When a deal ends, and how: competing risks in discrete time, learned by boosted trees.
+
+Two questions are asked of every interval a deal is still open in: does it end now, and if it ends
+now, is it won? Their product is the hazard of winning; summed over the time that the deal survives it
+gives the curve of having won by each day. Open deals take part for as long as they were watched.
+
+Source: Tutz & Schmid (2016), Modeling Discrete Time-to-Event Data, ch. 8 (competing risks).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from salesops_ml.evaluation.censoring import OPEN, WON, Floats
+from salesops_ml.models.boosting import Columns, Rows, fit_binary, load_text, predict, trees_of
+from salesops_ml.models.curves import Curves
+from salesops_ml.models.encoding import Encoder
+from salesops_ml.models.periods_at_risk import interval_edges, rows_at_risk, time_names, with_time
+from salesops_ml.settings import Models
+
+CHUNK = 20_000
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Looks at deals with their outcome as known: event (0 open, 1 won, 2 lost) and days until it."""
+
+    frame: pd.DataFrame
+    event: npt.NDArray[np.int64]
+    duration: Floats
+
+
+@dataclass(frozen=True)
+class HazardModel:
+    """Two boosters on rows at risk: `ending` and, given the end, `winning`."""
+
+    encoder: Encoder
+    edges: Floats
+    ending: Any
+    winning: Any
+    threads: int
+
+    @classmethod
+    def fit(
+        cls,
+        looks: Looks,
+        *,
+        encoder: Encoder,
+        models: Models,
+        seed: int,
+        threads: int,
+        trees: tuple[int, int] | None = None,
+        watch: Looks | None = None,
+    ) -> HazardModel:
+        """Learn from looks with their outcome as known.
+
+        Args:
+            trees: trees of `ending` and `winning`; the most that the settings allow where None.
+            watch: later looks on which growing stops when they no longer gain.
+        """
+        edges = interval_edges(models.horizon_days)
+        columns = Columns((*encoder.names, *time_names(encoder.names)), tuple(encoder.worded))
+        shared: dict[str, Any] = {"models": models, "seed": seed, "threads": threads}
+        ending, winning = _rows(looks, encoder, edges, models.max_period_rows, seed)
+        watched: tuple[Rows | None, Rows | None] = (None, None)
+        if watch is not None:
+            watched = _rows(watch, encoder, edges, models.max_period_rows // 4, seed)
+        most = trees or (models.trees, models.trees)
+        return cls(
+            encoder,
+            edges,
+            fit_binary(ending, columns, trees=most[0], watch=watched[0], **shared),
+            fit_binary(winning, columns, trees=most[1], watch=watched[1], **shared),
+            threads,
+        )
+
+    @property
+    def trees(self) -> tuple[int, int]:
+        """Trees of `ending` and of `winning`."""
+        return trees_of(self.ending), trees_of(self.winning)
+
+    def curves(self, frame: pd.DataFrame) -> Curves:
+        """Chances of having won and lost by the end of each interval."""
+        parts = [
+            self._chunk(frame.iloc[start : start + CHUNK])
+            for start in range(0, max(len(frame), 1), CHUNK)
+        ]
+        days = self.edges
+        won = np.concatenate([part[0] for part in parts])
+        lost = np.concatenate([part[1] for part in parts])
+        return Curves(days, won, lost)
+
+    def _chunk(self, frame: pd.DataFrame) -> tuple[Floats, Floats]:
+        risk = with_time(self.encoder.transform(frame), self.encoder.names, None, self.edges)
+        shape = (len(frame), len(self.edges) - 1)
+        ends = predict(self.ending, risk, threads=self.threads).reshape(shape)
+        wins = predict(self.winning, risk, threads=self.threads).reshape(shape)
+        return incidence(ends * wins, ends * (1 - wins))
+
+    def save(self, folder: Path) -> None:
+        """Two LightGBM text files."""
+        (folder / "ending.txt").write_text(self.ending.model_to_string())
+        (folder / "winning.txt").write_text(self.winning.model_to_string())
+
+    @classmethod
+    def load(cls, folder: Path, encoder: Encoder, horizon: int, threads: int) -> HazardModel:
+        """The model that `save` wrote."""
+        ending = load_text((folder / "ending.txt").read_text())
+        winning = load_text((folder / "winning.txt").read_text())
+        return cls(encoder, interval_edges(horizon), ending, winning, threads)
+
+
+def _rows(looks: Looks, encoder: Encoder, edges: Floats, most: int, seed: int) -> tuple[Rows, Rows]:
+    """Rows for `ending` (every interval at risk) and for `winning` (those in which a deal ended)."""
+    rows = rows_at_risk(looks.event, looks.duration, edges, most=most, seed=seed)
+    matrix = with_time(encoder.transform(looks.frame), encoder.names, rows, edges)
+    ended = rows.event != OPEN
+    won = (rows.event[ended] == WON).astype(float)
+    return (
+        Rows(matrix, ended.astype(float), rows.weight),
+        Rows(matrix[ended], won, np.ones(len(won))),
+    )
+
+
+def incidence(won: Floats, lost: Floats) -> tuple[Floats, Floats]:
+    """Cumulative incidences at the interval borders from hazards within them.
+
+    Args:
+        won: hazard of winning in each interval, shape (n, k).
+        lost: hazard of losing in each interval, shape (n, k); won + lost at most 1.
+
+    Returns:
+        Two arrays (n, k + 1) that start at 0.
+
+    Example:
+        >>> won, lost = incidence(np.array([[0.5, 0.5]]), np.array([[0.0, 0.5]]))
+        >>> won.tolist(), lost.tolist()
+        ([[0.0, 0.5, 0.75]], [[0.0, 0.0, 0.25]])
+    """
+    survived = np.cumprod(1 - won - lost, axis=1)
+    before = np.concatenate([np.ones((len(won), 1)), survived[:, :-1]], axis=1)
+    zero = np.zeros((len(won), 1))
+    return (
+        np.concatenate([zero, np.cumsum(before * won, axis=1)], axis=1),
+        np.concatenate([zero, np.cumsum(before * lost, axis=1)], axis=1),
+    )
