@@ -1,0 +1,58 @@
+"""What every score is held against, on the same rows: the simple answers that anyone could give.
+
+`base_rate`: what became of all deals. `stage_age`: what usually becomes of a deal in this stage at
+this age. `logistic`: a regression on the same features. `crm_probability`: what the CRM itself says
+of the stage. All give the same published columns, so that every table can show them side by side.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from salesops_ml.evaluation.splits import Borders, labels_at
+from salesops_ml.models.curves import Curves
+from salesops_ml.models.deal_scores import scores_from
+from salesops_ml.models.encoding import Encoder
+from salesops_ml.models.hazard_table import HazardTable
+from salesops_ml.models.logistic import LogisticWin
+from salesops_ml.models.training import horizon_target
+from salesops_ml.settings import Settings
+
+
+def baseline_scores(
+    data: pd.DataFrame, block: pd.Series, borders: Borders | None, *, settings: Settings
+) -> dict[str, pd.DataFrame]:
+    """Published scores of each baseline for the test rows, learned from train and calibration.
+
+    A baseline that the data cannot carry (no CRM probabilities, one outcome only) is left out.
+    """
+    learn = data[block.isin(["train", "calibration"])].sort_values(["deal_id", "as_of"])
+    test = data[block == "test"]
+    labels = labels_at(learn, borders.test_from if borders else None)
+    known: tuple[Any, Any] = (
+        labels["event"].to_numpy(np.int64),
+        labels["duration"].to_numpy(float),
+    )
+    horizon = settings.models.horizon_days
+    base = HazardTable.fit(learn, *known, horizon=horizon, by_stage=False).curves(test)
+    table = HazardTable.fit(learn, *known, horizon=horizon, by_stage=True).curves(test)
+    done = {"base_rate": base, "stage_age": table}
+    won, weight = horizon_target(labels, horizon)
+    if won[weight > 0].any() and (~won[weight > 0]).any():
+        model = LogisticWin.fit(learn, won, weight, encoder=Encoder.fit(learn), seed=settings.seed)
+        done["logistic"] = _with_win(table, model.predict(test))
+    if "f_crm_probability" in test.columns and test["f_crm_probability"].notna().any():
+        said = test["f_crm_probability"].to_numpy(float)
+        fill = np.nanmean(learn["f_crm_probability"].to_numpy(float))
+        said = np.clip(np.where(np.isnan(said), fill, said), 0.0, 1.0)
+        done["crm_probability"] = _with_win(table, said)
+    return {name: scores_from(curves, test.index, None) for name, curves in done.items()}
+
+
+def _with_win(curves: Curves, p_win: Any) -> Curves:
+    """The timing of `curves` with another chance of winning; losing shares what is left."""
+    won, lost = curves.cif_won[:, -1], curves.cif_lost[:, -1]
+    return curves.with_mass(p_win, (1 - p_win) * np.clip(lost / np.maximum(1 - won, 1e-12), 0, 1))

@@ -1,0 +1,162 @@
+"""Why a deal scores as it does: additive contributions, grouped into things a person can act on.
+
+The contributions are those of the boosted classifier (exact Shapley values of its trees, Lundberg et
+al. 2020), on the log-odds of winning by the horizon; features that say the same thing are summed
+before they are ranked. They describe association, not effect.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from salesops_ml.evaluation.censoring import Floats
+from salesops_ml.models.deal_scores import DealScores
+
+GROUPS = {
+    "stage": ("f_stage", "f_crm_probability", "f_furthest", "f_visits", "f_moves", "f_skips"),
+    "pace": ("f_days_in_stage", "f_age_days", "f_days_per_stage"),
+    "activity": ("f_activit", "f_kind_", "f_days_since_", "f_minutes", "f_last_"),
+    "amount": ("f_log_amount", "f_amount", "f_changes"),
+    "close date": ("f_days_to_expected", "f_overdue", "f_push", "f_days_pushed"),
+    "quotes": ("f_quote", "f_discount"),
+    "rep": ("f_rep", "f_owner"),
+    "account": ("f_account",),
+    "season": ("f_month", "f_weekday", "f_created_month", "f_days_to_quarter_end"),
+    "forecast category": ("f_forecast_category",),
+    "product and source": ("f_product", "f_lead_source", "f_deal_type", "f_pipeline"),
+}
+EXCEPTIONS = {
+    "f_days_since_quote": "quotes",
+    "f_days_since_amount_change": "amount",
+    "f_stages_seen": "pace",
+}
+"""Features whose first letters would put them into another group."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One group's part in a score.
+
+    Attributes:
+        group: what it is about.
+        contribution: its part of the log-odds of winning; above 0 speaks for the deal.
+        feature: the feature that carries most of it.
+        text: in words, with the deal's own value.
+    """
+
+    group: str
+    contribution: float
+    feature: str
+    text: str
+
+
+def group_of(feature: str) -> str:
+    """The group that a feature belongs to; its own name for extra attributes.
+
+    Example:
+        >>> group_of("f_days_in_stage"), group_of("f_x_segment")
+        ('pace', 'segment')
+    """
+    if feature.startswith("f_x_"):
+        return feature.removeprefix("f_x_").replace("_", " ")
+    if feature in EXCEPTIONS:
+        return EXCEPTIONS[feature]
+    for group, prefixes in GROUPS.items():
+        if feature.startswith(prefixes):
+            return group
+    return feature.removeprefix("f_").replace("_", " ")
+
+
+def contributions(model: DealScores, frame: pd.DataFrame) -> pd.DataFrame:
+    """Contribution of each feature to the classifier's log-odds, plus `base`. Shape (n, features + 1).
+
+    Each row sums to the classifier's log-odds of winning by the horizon. Empty (no columns) for a
+    model without classifier.
+    """
+    if model.classifier is None or model.encoder is None:
+        return pd.DataFrame(index=frame.index)
+    matrix = model.encoder.transform(frame)
+    values = model.classifier.predict(matrix, pred_contrib=True, num_threads=model.threads)
+    return pd.DataFrame(values, columns=[*model.encoder.names, "base"], index=frame.index)
+
+
+def reasons(model: DealScores, frame: pd.DataFrame, *, most: int = 3) -> list[list[Reason]]:
+    """For each row the strongest groups for and against, up to `most` of each, strongest first."""
+    parts = contributions(model, frame)
+    if parts.empty:
+        return [[] for _ in range(len(frame))]
+    names = [name for name in parts.columns if name != "base"]
+    groups = sorted({group_of(name) for name in names})
+    member = np.array([[group_of(name) == group for name in names] for group in groups])
+    values = parts[names].to_numpy()
+    sums = values @ member.T.astype(float)
+    return [
+        _row_reasons(frame.iloc[i], names, groups, member, values[i], sums[i], most)
+        for i in range(len(frame))
+    ]
+
+
+def _row_reasons(
+    row: pd.Series,
+    names: list[str],
+    groups: list[str],
+    member: Any,
+    values: Floats,
+    sums: Floats,
+    most: int,
+) -> list[Reason]:
+    order = np.argsort(-np.abs(sums), kind="stable")
+    found: list[Reason] = []
+    for sign in (1, -1):
+        chosen = [g for g in order if sign * sums[g] > 0.02][:most]
+        for g in chosen:
+            inside = np.flatnonzero(member[g])
+            lead = names[inside[np.argmax(sign * values[inside])]]
+            text = in_words(lead, row[lead])
+            found.append(Reason(groups[g], float(sums[g]), lead, text))
+    return sorted(found, key=lambda reason: -abs(reason.contribution))
+
+
+UNITS = {
+    "f_days_in_stage": "{:.0f} days in this stage",
+    "f_age_days": "{:.0f} days old",
+    "f_days_since_activity": "{:.0f} days since the last activity",
+    "f_activities_30d": "{:.0f} activities in 30 days",
+    "f_activities": "{:.0f} activities so far",
+    "f_pushes": "close date pushed {:.0f} times",
+    "f_days_pushed": "close date pushed by {:.0f} days",
+    "f_days_to_expected_close": "{:.0f} days to the expected close",
+    "f_quotes": "{:.0f} quotes sent",
+    "f_discount": "discount of {:.0%}",
+    "f_rep_win_rate": "rep wins {:.0%} of deals",
+    "f_account_win_rate": "account's deals win {:.0%}",
+    "f_rep_open": "rep has {:.0f} open deals",
+    "f_moves_back": "went back {:.0f} times",
+    "f_stage": "stage {}",
+    "f_days_to_quarter_end": "{:.0f} days to quarter end",
+    "f_crm_probability": "the CRM says {:.0%}",
+    "f_days_in_stage_of_expected": "{:.1f} times the expected time in stage",
+}
+
+
+def in_words(feature: str, value: Any) -> str:
+    """A feature and the deal's own value as a phrase.
+
+    Example:
+        >>> in_words("f_days_in_stage", 27.2), in_words("f_lead_source", "web")
+        ('27 days in this stage', 'lead source: web')
+    """
+    name = feature.removeprefix("f_").removeprefix("x_").replace("_", " ")
+    if value is None or value != value:
+        return f"{name}: not known"
+    if feature == "f_log_amount":
+        return f"amount of {np.exp(float(value)):,.0f}"
+    if feature in UNITS:
+        return UNITS[feature].format(value)
+    if isinstance(value, str):
+        return f"{name}: {value}"
+    return f"{name}: {float(value):.3g}"
