@@ -80,7 +80,7 @@ def measure_win(
     won, weight = judged.won, judged.weight
     deals = judged.rows["deal_id"].to_numpy(dtype=object)
     if weight.sum() <= 0:
-        return {"rows": len(won), "deals": int(len(np.unique(deals))), "log_loss": None}
+        return {"rows": len(won), "deals": len(np.unique(deals)), "log_loss": None}
     intercept, slope = calibration_line(won, p_win, weight)
     low, high = interval(log_losses(won, p_win), weight, deals, draws=draws)
     return {
@@ -94,7 +94,7 @@ def measure_win(
         "mean_promised": float(np.average(p_win, weights=weight)),
         "share_won": float(np.average(won, weights=weight)),
         "rows": len(won),
-        "deals": int(len(np.unique(deals))),
+        "deals": len(np.unique(deals)),
         "horizon_days": judged.horizon,
         "closed_rows": _closed_rows(judged, p_win, p_lost),
     }
@@ -148,16 +148,17 @@ def measure_segments(judged: Judged, p_win: Floats) -> dict[str, dict[str, Any]]
     for column in SEGMENTS:
         if column not in judged.rows.columns:
             continue
-        values = judged.rows[column].astype("string").to_numpy(dtype=object, na_value=None)
+        named = judged.rows[column].notna().to_numpy()
+        values = judged.rows[column].astype(str).to_numpy(dtype=object)
         found = {}
-        for value in sorted({v for v in values if v is not None}):
+        for value in sorted(set(values[named])):
             inside = values == value
             weight = judged.weight * inside
             deals = judged.rows["deal_id"].to_numpy()[inside]
             if len(np.unique(deals)) < LEAST_DEALS or weight.sum() <= 0:
                 continue
             found[value] = {
-                "deals": int(len(np.unique(deals))),
+                "deals": len(np.unique(deals)),
                 "log_loss": log_loss(judged.won, p_win, weight),
                 "mean_promised": float(np.average(p_win, weights=weight)),
                 "share_won": float(np.average(judged.won, weights=weight)),

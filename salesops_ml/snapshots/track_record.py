@@ -50,7 +50,7 @@ def track_record(
 
 def _happenings(warehouse: Warehouse, owners: ir.Table, owner: str) -> ir.Table:
     """Openings and closings as rows: owner, at, opened, won, lost."""
-    deals = warehouse.table("deals")
+    deals = warehouse.table("deals").select("deal_id", "created_at")
     begun = deals.filter(deals.created_at.notnull()).join(owners, "deal_id")
     ends = closings(warehouse).join(owners, "deal_id")
     opened = begun.select(
