@@ -8,11 +8,12 @@ so a failed load leaves the last good one.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +29,7 @@ from salesops_ml.errors import ConfigError, DataError
 from salesops_ml.schema import TABLES, Attribute, CanonicalTables, conform
 
 _ATTRIBUTES = pa.schema([("name", pa.string()), ("kind", pa.string()), ("known", pa.string())])
+_SCRATCH = itertools.count()
 _INGESTS = pa.schema(
     [("ingested_at", pa.timestamp("us")), ("digest", pa.string()), ("counts", pa.string())]
 )
@@ -100,6 +102,22 @@ class Warehouse:
     def rows(self, name: str) -> int:
         """How many rows the table holds."""
         return int(self.table(name).count().execute())
+
+    @contextmanager
+    def scratch(self) -> Iterator[Callable[[ir.Table], ir.Table]]:
+        """A function that computes an expression once and keeps its rows until the block ends."""
+        kept: list[str] = []
+
+        def keep(expression: ir.Table) -> ir.Table:
+            name = f"_scratch_{next(_SCRATCH)}"
+            kept.append(name)
+            return self.connection.create_table(name, expression, temp=True)
+
+        try:
+            yield keep
+        finally:
+            for name in kept:
+                self.connection.drop_table(name, force=True)
 
     def attributes(self) -> tuple[Attribute, ...]:
         """The extra deal attributes that the source declared."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import reduce
-
 import ibis
 import ibis.expr.types as ir
 
@@ -71,7 +69,8 @@ def attribute_states(
     deals = warehouse.table("deals")
     looks = spine.select(*KEY)
     columns = {f"f_{a.column}": _plain(deals[a.column], a.kind) for a in fixed}
-    frames = [looks.join(deals.select("deal_id", **columns), "deal_id", how="left")]
+    known = deals.select("deal_id", **columns)
+    frames = [looks.left_join(known, "deal_id").select(*KEY, *columns)]
     if moving:
         seen = visible(spine, _changes(warehouse), at="changed_at")
         frames.append(
@@ -84,7 +83,11 @@ def attribute_states(
                 }
             )
         )
-    return reduce(lambda left, right: left.left_join(right, list(KEY)), frames)
+    if len(frames) == 1:
+        return frames[0]
+    still, moving_states = frames
+    names = [name for name in moving_states.columns if name not in KEY]
+    return still.left_join(moving_states, list(KEY)).select(*KEY, *columns, *names)
 
 
 def _plain(value: ir.Value, kind: str) -> ir.Value:

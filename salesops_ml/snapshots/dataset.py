@@ -29,13 +29,16 @@ def build_dataset(
     open), `days_observed` (from the look to `as_of`).
     """
     spine = history_spine(warehouse, settings.snapshots, as_of=as_of)
-    table = feature_table(warehouse, spine, spec)
-    return _sorted(_with_outcome(warehouse, table, as_of=as_of))
+    with warehouse.scratch() as keep:
+        table = feature_table(warehouse, spine, spec, keep=keep)
+        return _sorted(_with_outcome(warehouse, keep(table), as_of=as_of))
 
 
 def open_deals(warehouse: Warehouse, spec: FeatureSpec, *, as_of: datetime) -> pd.DataFrame:
     """The deals open at `as_of` with their features and context, sorted by deal."""
-    return _sorted(feature_table(warehouse, open_spine(warehouse, as_of=as_of), spec))
+    spine = open_spine(warehouse, as_of=as_of)
+    with warehouse.scratch() as keep:
+        return _sorted(feature_table(warehouse, spine, spec, keep=keep))
 
 
 def snapshot(warehouse: Warehouse, spec: FeatureSpec, looks: pd.DataFrame) -> pd.DataFrame:
@@ -45,7 +48,8 @@ def snapshot(warehouse: Warehouse, spec: FeatureSpec, looks: pd.DataFrame) -> pd
     spine = spine.select(
         "deal_id", as_of=spine.as_of.cast("timestamp(6)"), created_at=spine.created_at
     )
-    return _sorted(feature_table(warehouse, spine, spec))
+    with warehouse.scratch() as keep:
+        return _sorted(feature_table(warehouse, spine, spec, keep=keep))
 
 
 def record_end(warehouse: Warehouse) -> datetime:

@@ -7,6 +7,7 @@ see the same ones. It is learned from what was recorded up to a day, and is stor
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -139,17 +140,25 @@ def _stage_states(warehouse: Warehouse, spine: ir.Table) -> ir.Table:
     )
 
 
-def feature_table(warehouse: Warehouse, spine: ir.Table, spec: FeatureSpec) -> ir.Table:
+def feature_table(
+    warehouse: Warehouse,
+    spine: ir.Table,
+    spec: FeatureSpec,
+    *,
+    keep: Callable[[ir.Table], ir.Table],
+) -> ir.Table:
     """One row per look: deal_id, as_of, the context columns, and every feature `f_*`.
 
     Args:
         spine: deal_id, as_of, created_at (see `snapshots.spine`).
         spec: which features to build.
+        keep: computes an intermediate table once (`Warehouse.scratch`).
     """
-    spine = spine.cache()
-    states = deal_states(warehouse, spine, spec).cache()
+    spine = keep(spine)
+    states = keep(deal_states(warehouse, spine, spec))
     done = states
     for block in _blocks(warehouse, spine, states, spec):
+        block = keep(block)
         columns = [name for name in block.columns if name not in KEY]
         joined = done.left_join(block, list(KEY))
         done = joined.select(*[done[c] for c in done.columns], *[block[c] for c in columns])
@@ -160,7 +169,7 @@ def feature_table(warehouse: Warehouse, spine: ir.Table, spec: FeatureSpec) -> i
 def _blocks(
     warehouse: Warehouse, spine: ir.Table, states: ir.Table, spec: FeatureSpec
 ) -> list[ir.Table]:
-    """The blocks that the specification names, each materialised once."""
+    """The blocks that the specification names."""
     owners = _owners(warehouse, spec)
     built = [date_features(states, fiscal_start_month=spec.fiscal_start_month)]
     built.append(amount_features(states))
@@ -183,7 +192,7 @@ def _blocks(
         built.append(spine.select(*KEY).left_join(facts, "deal_id").drop("deal_id_right"))
     if spec.attributes:
         built.append(attribute_states(warehouse, spine, spec.attributes))
-    return [block.cache() for block in built]
+    return built
 
 
 def _owners(warehouse: Warehouse, spec: FeatureSpec) -> ir.Table:
