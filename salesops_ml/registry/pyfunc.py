@@ -218,7 +218,7 @@ def _plain_column(values: pd.Series) -> pd.Series:
         return values.astype("datetime64[ns]")
     if pd.api.types.infer_dtype(values, skipna=True) == "date":
         return pd.to_datetime(values)
-    return values.astype(object).where(values.notna(), None)
+    return pd.Series([None if pd.isna(value) else str(value) for value in values], dtype=object)
 
 
 def _link(run: Run, model_id: str) -> None:

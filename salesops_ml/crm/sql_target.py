@@ -1,0 +1,312 @@
+"""Write scores into a SQL database: two tables of our own, one transaction, a journal.
+
+`salesops_scores` holds the current score of each deal for the CRM to join; `salesops_write_journal`
+holds every change ever made, with old and new value, and why. Both are written in one transaction,
+so a run that is killed leaves neither half. SQLite by default; any SQLAlchemy URL.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from salesops_ml.errors import WriteBackError
+from salesops_ml.scoring.fields import FIELDS, Score, current_by_deal
+from salesops_ml.scoring.plan import Change, WriteBackPlan
+
+JOURNAL = "salesops_write_journal"
+KEY_LENGTH = 255
+_WRITES = "salesops_writes"
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What an apply did: deals written, and deals that already stood as planned."""
+
+    written: int
+    already_there: int
+
+
+class SqlTarget:
+    """A SQL database as the place where scores are written.
+
+    Args:
+        url: a SQLAlchemy URL, such as `sqlite:///store/crm.db` or `postgresql://user@host/crm`.
+        table: our table, `schema.table` where it is not in the default schema.
+        journal: our journal, in the same schema.
+
+    Raises:
+        WriteBackError: the URL cannot be read, or its driver is not installed.
+    """
+
+    def __init__(self, url: str, table: str = "salesops_scores", *, journal: str = JOURNAL) -> None:
+        self._url = _parse(url)
+        self.place = self._url.render_as_string(hide_password=True)
+        self._engine = _engine(self._url, self.place)
+        schema, _, name = table.rpartition(".")
+        metadata = sa.MetaData(schema=schema or None)
+        self.scores = _scores_table(name, metadata)
+        self.journal = _journal_table(journal, metadata)
+
+    def prepare(self) -> None:
+        """Make our tables where they are missing.
+
+        Raises:
+            WriteBackError: the place cannot be written, or a table of that name has another shape.
+        """
+        with self._errors():
+            if self._file:
+                self._file.parent.mkdir(parents=True, exist_ok=True)
+            with self._transaction() as connection:
+                self.scores.metadata.create_all(connection)
+                self._check_shapes(connection)
+
+    def current(self) -> pd.DataFrame:
+        """deal_id and `FIELDS` as they stand, sorted by deal; no rows where there is no table yet.
+
+        Raises:
+            WriteBackError: the database cannot be read, or the table has another shape.
+        """
+        nothing = pd.DataFrame(columns=["deal_id", *FIELDS], dtype=object)
+        if self._file and not self._file.exists():
+            return nothing
+        with self._errors(), self._engine.connect() as connection:
+            if not sa.inspect(connection).has_table(self.scores.name, self.scores.schema):
+                return nothing
+            self._check_shape(connection, self.scores)
+            rows = connection.execute(sa.select(self.scores)).mappings().all()
+        frame = pd.DataFrame([dict(row) for row in rows], columns=list(nothing.columns))
+        return frame.sort_values("deal_id", ignore_index=True)
+
+    def apply(self, plan: WriteBackPlan, *, run_id: str, at: datetime) -> Applied:
+        """Carry out a plan and write its journal, all or nothing; make the tables if need be.
+
+        A change that already stands is passed over, so the same plan twice writes once.
+
+        Args:
+            plan: what to write.
+            run_id: written into the journal beside each change.
+            at: when, naive UTC; written into the journal.
+
+        Raises:
+            WriteBackError: a field changed since the plan was made, or the database refused. Nothing
+                was written then.
+        """
+        if not plan.to_write:
+            return Applied(0, 0)
+        self.prepare()
+        with self._errors(), self._transaction() as connection:
+            self._lock(connection)
+            stands = self._standing(connection)
+            due = [change for change in plan.to_write if _due(change, stands, self.place)]
+            if due:
+                known = set(connection.scalars(sa.select(self.scores.c.deal_id)))
+                self._write_scores(connection, due, known)
+                connection.execute(
+                    sa.insert(self.journal), [_entry(change, run_id, at) for change in due]
+                )
+        return Applied(len(due), len(plan.to_write) - len(due))
+
+    def dispose(self) -> None:
+        """Close the connections."""
+        self._engine.dispose()
+
+    @property
+    def _file(self) -> Path | None:
+        """The file of an SQLite database on disk."""
+        name = self._url.database
+        on_disk = self._url.get_backend_name() == "sqlite" and name not in (None, "", ":memory:")
+        return Path(str(name)) if on_disk and not str(name).startswith("file:") else None
+
+    def _standing(self, connection: sa.Connection) -> dict[str, Score]:
+        rows = connection.execute(sa.select(self.scores)).mappings().all()
+        return current_by_deal(pd.DataFrame([dict(row) for row in rows]))
+
+    def _write_scores(
+        self, connection: sa.Connection, changes: list[Change], known: set[str]
+    ) -> None:
+        """Update the rows that are there, insert the others; touch no column but ours."""
+        rows = [(change.deal_id, (change.new or Score()).values()) for change in changes]
+        there = [{"key": deal_id, **values} for deal_id, values in rows if deal_id in known]
+        fresh = [{"deal_id": deal_id, **values} for deal_id, values in rows if deal_id not in known]
+        if fresh:
+            connection.execute(sa.insert(self.scores), fresh)
+        if there:
+            same = self.scores.c.deal_id == sa.bindparam("key")
+            ours: dict[str, Any] = {name: sa.bindparam(name) for name in FIELDS}
+            connection.execute(sa.update(self.scores).where(same).values(ours), there)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sa.Connection]:
+        with self._engine.connect() as connection:
+            writing = connection.execution_options(**{_WRITES: True})
+            with writing.begin():
+                yield writing
+
+    def _lock(self, connection: sa.Connection) -> None:
+        """Keep other writers out until the transaction ends (SQLite: `BEGIN IMMEDIATE` did it)."""
+        if self._engine.dialect.name == "postgresql":
+            name = self._engine.dialect.identifier_preparer.format_table(self.scores)
+            connection.exec_driver_sql(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE")
+
+    def _check_shapes(self, connection: sa.Connection) -> None:
+        self._check_shape(connection, self.scores)
+        self._check_shape(connection, self.journal)
+
+    def _check_shape(self, connection: sa.Connection, table: sa.Table) -> None:
+        """Refuse a table that lacks our columns, or whose key is not ours."""
+        inspector = sa.inspect(connection)
+        found = {
+            column["name"]: column for column in inspector.get_columns(table.name, table.schema)
+        }
+        missing = [column.name for column in table.columns if column.name not in found]
+        cure = "name another table in `write_back.table`, or drop this one if it is ours"
+        if missing:
+            raise WriteBackError(
+                f"{self.place}: table `{table.fullname}` has no column `{missing[0]}`; {cure}"
+            )
+        if table is self.scores and not _is_unique(inspector, table):
+            raise WriteBackError(
+                f"{self.place}: `deal_id` is no key of table `{table.fullname}`; {cure}"
+            )
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Errors of the database and of the file system in our words, without passwords."""
+        try:
+            yield
+        except (SQLAlchemyError, OSError) as error:
+            cause = getattr(error, "orig", None) or error
+            text = " ".join(str(cause).split())
+            raise WriteBackError(
+                f"{self.place}: {self._without_password(text)}; nothing was written. "
+                "Check that the database is there, free and can be written"
+            ) from None
+
+    def _without_password(self, text: str) -> str:
+        secret = self._url.password
+        return text.replace(str(secret), "***") if secret else text
+
+
+def _parse(url: str) -> sa.URL:
+    try:
+        parsed = sa.make_url(url)
+    except ArgumentError:
+        raise WriteBackError(
+            "`write_back.url`: this is no database URL; write one such as sqlite:///store/crm.db "
+            "or postgresql://user:password@host/database"
+        ) from None
+    hidden = sorted(name for name in parsed.query if re.search("(?i)pass|secret|token", name))
+    if hidden:
+        raise WriteBackError(
+            f"`write_back.url`: put the password before the host, not into `{hidden[0]}=`"
+        )
+    return parsed
+
+
+def _engine(url: sa.URL, place: str) -> sa.Engine:
+    try:
+        engine = sa.create_engine(url)
+    except NoSuchModuleError:
+        raise WriteBackError(
+            f"`write_back.url`: {place}: no database is called `{url.drivername}`; "
+            "write sqlite, postgresql, or another that SQLAlchemy knows"
+        ) from None
+    except ImportError as error:
+        raise WriteBackError(
+            f"`write_back.url`: {place}: the driver is not installed ({error}); "
+            "for PostgreSQL: pip install 'salesops-ml[postgres]'"
+        ) from None
+    if engine.dialect.name == "sqlite":
+        _take_over_transactions(engine)
+    return engine
+
+
+def _take_over_transactions(engine: sa.Engine) -> None:
+    """SQLite's driver opens transactions late; open them ourselves, and lock at once for writing."""
+
+    @sa.event.listens_for(engine, "connect")
+    def _no_own_transactions(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        writes = connection.get_execution_options().get(_WRITES)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _scores_table(name: str, metadata: sa.MetaData) -> sa.Table:
+    kinds: tuple[Any, ...] = (
+        sa.Float(53),
+        sa.Date(),
+        sa.String(20),
+        sa.Text(),
+        sa.DateTime(),
+        sa.String(200),
+    )
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column("deal_id", sa.String(KEY_LENGTH), primary_key=True),
+        *[sa.Column(field, kind) for field, kind in zip(FIELDS, kinds, strict=True)],
+    )
+
+
+def _journal_table(name: str, metadata: sa.MetaData) -> sa.Table:
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column("entry", sa.Integer, primary_key=True, autoincrement=True),
+        sa.Column("run_id", sa.String(KEY_LENGTH), nullable=False),
+        sa.Column("deal_id", sa.String(KEY_LENGTH), nullable=False, index=True),
+        sa.Column("action", sa.String(20), nullable=False),
+        sa.Column("old_value", sa.Text()),
+        sa.Column("new_value", sa.Text()),
+        sa.Column("why", sa.Text(), nullable=False),
+        sa.Column("at", sa.DateTime(), nullable=False),
+    )
+
+
+def _due(change: Change, stands: dict[str, Score], place: str) -> bool:
+    """Whether the change is still to be made; an error where someone wrote in between."""
+    here = stands.get(change.deal_id)
+    if here == change.new:
+        return False
+    if here != change.old:
+        raise WriteBackError(
+            f"{place}: deal `{change.deal_id}` was changed by another since the plan was made; "
+            "nothing was written, make a new plan"
+        )
+    return True
+
+
+def _entry(change: Change, run_id: str, at: datetime) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "deal_id": change.deal_id,
+        "action": change.action,
+        "old_value": change.old.to_json() if change.old else None,
+        "new_value": change.new.to_json() if change.new else None,
+        "why": change.why,
+        "at": at,
+    }
+
+
+def _is_unique(inspector: Any, table: sa.Table) -> bool:
+    """Whether `deal_id` alone is a primary key, a unique constraint or a unique index."""
+    where = (table.name, table.schema)
+    keys = [inspector.get_pk_constraint(*where)["constrained_columns"]]
+    keys += [found["column_names"] for found in inspector.get_unique_constraints(*where)]
+    keys += [
+        found["column_names"] for found in inspector.get_indexes(*where) if found.get("unique")
+    ]
+    return ["deal_id"] in keys
