@@ -251,6 +251,19 @@ class Mining(Frozen):
     max_variants: int = Field(500, ge=1)
 
 
+class Kpis(Frozen):
+    """Which periods are told, what metrics are held against, and which activities are selling.
+
+    `targets` are by metric, such as `win_rate: 25`; percentages are written as 25, not 0.25.
+    """
+
+    quarters: int = Field(8, ge=1, le=40)
+    months: int = Field(24, ge=0, le=120)
+    targets: dict[str, float] = {"quota_attainment": 100.0}
+    selling: tuple[str, ...] = ("meeting", "call", "demo")
+    meetings: tuple[str, ...] = ("meeting", "demo")
+
+
 class Gate(Frozen):
     """One success criterion: a metric in `evaluation.json` and the bound that it must keep."""
 
@@ -282,7 +295,15 @@ class WriteBack(Frozen):
     url: str = "sqlite:///store/crm.db"
     table: str = "salesops_scores"
     min_change: float = Field(0.01, ge=0, le=1)
-    bands: tuple[float, ...] = (0.2, 0.5, 0.8)
+    min_close_days: int = Field(7, ge=1)
+    bands: tuple[float, float, float] = (0.2, 0.5, 0.8)
+
+    @field_validator("bands")
+    @classmethod
+    def _rising(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
+        if not 0 < value[0] < value[1] < value[2] < 1:
+            raise ValueError("cut points must rise between 0 and 1; write such as [0.2, 0.5, 0.8]")
+        return value
 
 
 class Settings(Frozen):
@@ -297,6 +318,7 @@ class Settings(Frozen):
     models: Models = Models()
     forecast: Forecast = Forecast()
     mining: Mining = Mining()
+    kpis: Kpis = Kpis()
     gates: tuple[Gate, ...] = ()
     registry: Registry = Registry()
     write_back: WriteBack = WriteBack()
