@@ -14,10 +14,13 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from salesops_ml.errors import UsageError
 
 Grain = Literal["month", "quarter", "year"]
+_MOMENT = pa.timestamp("us")
 MONTHS_IN = {"month": 1, "quarter": 3, "year": 12}
 MONTH_NAMES = (
     "january", "february", "march", "april", "may", "june", "july", "august", "september",
@@ -116,6 +119,52 @@ def parse_moment(text: str, *, what: str = "as_of") -> datetime:
             f"`{what}`: `{text}` is no date; write one such as 2026-03-31 or 2026-03-31T12:00"
         ) from error
     return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+
+
+def moments_from_iso(texts: pa.ChunkedArray, time_zone: str = "UTC") -> pa.ChunkedArray:
+    """Naive UTC moments from ISO texts; null where a text is no ISO date or time.
+
+    A text without an offset is local time in `time_zone`, a bare date the start of its day; an hour
+    that the clock showed twice is the earlier one, an hour that it skipped the later one.
+
+    Example:
+        >>> texts = pa.chunked_array([["2026-03-31T12:00:00+02:00", "2026-03-31", "soon"]])
+        >>> [str(moment) for moment in moments_from_iso(texts)]
+        ['2026-03-31 10:00:00', '2026-03-31 00:00:00', 'None']
+    """
+    try:
+        return from_local(texts.cast(pa.timestamp("us")), time_zone)
+    except pa.ArrowInvalid:
+        pass
+    try:
+        return texts.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us"))
+    except pa.ArrowInvalid:
+        unique = pc.unique(texts)
+        read = pa.array([_from_iso(text, time_zone) for text in unique.to_pylist()], _MOMENT)
+        chunks = [read.take(pc.index_in(chunk, unique)) for chunk in texts.chunks]
+        return pa.chunked_array(chunks, _MOMENT)
+
+
+def from_local(moments: pa.ChunkedArray, time_zone: str) -> pa.ChunkedArray:
+    """Naive UTC moments from naive local ones."""
+    if time_zone == "UTC":
+        return moments
+    zoned = pc.assume_timezone(moments, time_zone, ambiguous="earliest", nonexistent="latest")
+    return zoned.cast(pa.timestamp("us", "UTC")).cast(_MOMENT)
+
+
+def _from_iso(text: str | None, time_zone: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return utc_naive(moment, time_zone)
+
+
+def utc_naive(moment: datetime, time_zone: str) -> datetime:
+    """A moment, local to `time_zone` where it has no offset of its own, as naive UTC."""
+    local = moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(time_zone))
+    return local.astimezone(UTC).replace(tzinfo=None)
 
 
 def working_days(

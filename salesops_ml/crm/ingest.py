@@ -1,0 +1,54 @@
+"""From the configured source into the warehouse: read, complete histories, check, publish.
+
+The warehouse changes all at once or not at all: a load that fails, or is interrupted, leaves the last
+good one. The same content twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from salesops_ml.crm.history import complete_history
+from salesops_ml.crm.source import Progress, read_source
+from salesops_ml.settings import Settings
+from salesops_ml.warehouse import publish
+
+
+@dataclass(frozen=True)
+class IngestResult:
+    """What a load did.
+
+    Attributes:
+        changed: whether the warehouse is another one than before.
+        rows: rows in the warehouse, by canonical table.
+        counts: source rows used or left, by reason.
+        rejects: values that could not be used; they stand in the warehouse's `rejects`.
+    """
+
+    changed: bool
+    rows: dict[str, int]
+    counts: dict[str, int]
+    rejects: int
+
+
+def ingest(
+    settings: Settings, *, ingested_at: datetime, progress: Progress | None = None
+) -> IngestResult:
+    """Load the configured source into the configured warehouse.
+
+    Args:
+        settings: the run's settings.
+        ingested_at: the moment of this load, naive UTC; it is noted, nothing is computed from it.
+        progress: called now and then with the number of rows read so far.
+
+    Raises:
+        SourceError: the source cannot be read as it stands.
+        ConfigError: the mapping names what is not there.
+        DataError: the warehouse cannot be written, or the source has no deals.
+    """
+    tables = read_source(settings, progress=progress)
+    tables = complete_history(tables, base_currency=settings.company.base_currency)
+    changed = publish(settings.warehouse, tables, ingested_at=ingested_at)
+    rows = {name: table.num_rows for name, table in tables.tables.items()}
+    return IngestResult(changed, rows, dict(tables.counts), tables.rejects.num_rows)

@@ -1,0 +1,259 @@
+"""Event logs in XES, the exchange format of process mining: who did what to which case, and when.
+
+`read_xes` streams the file: memory holds the columns that come out and one case of the document.
+A document type declaration is refused before anything is parsed: it is the only place where XML can
+declare entities, so none is ever expanded, nested or fetched.
+"""
+
+from __future__ import annotations
+
+import gzip
+import xml.parsers.expat as expat
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from lxml import etree
+
+from salesops_ml.errors import SourceError
+from salesops_ml.periods import moments_from_iso
+
+LINE = "@@line"
+TRACE = "@@trace"
+CASE = "case:"
+_CHUNK_EVENTS = 50_000
+_EVENT = '*[local-name()="event"]/*[@key and @value]'
+_EVENT_KEYS = etree.XPath(f"{_EVENT}/@key", smart_strings=False)
+_EVENT_VALUES = etree.XPath(f"{_EVENT}/@value", smart_strings=False)
+_ATTRIBUTES = etree.XPath("*[@key and @value]")
+_KINDS: dict[str, pa.DataType] = {
+    "date": pa.timestamp("us"),
+    "int": pa.int64(),
+    "float": pa.float64(),
+    "boolean": pa.bool_(),
+}
+
+
+def read_xes(
+    path: Path | str, *, typed: bool = True, progress: Callable[[int], None] | None = None
+) -> pa.Table:
+    """The events of an XES or XES.gz file, one row each, in the order of the file.
+
+    Columns are named as pm4py names them: `concept:name`, `time:timestamp` (naive UTC, microseconds),
+    `org:resource`, ...; the attributes of the case come as `case:concept:name`, `case:...`; `@@line`
+    is the line where the event begins, `@@trace` the number of its trace, from 0. Attributes nested
+    inside attributes are left out.
+
+    Args:
+        path: the file.
+        typed: dates, numbers and booleans in their own types, a value that does not read as its
+            type being null; else every attribute as the text that stands in the file.
+        progress: called with the number of events read so far, now and then.
+
+    Raises:
+        SourceError: the file is absent, empty, cut off, not well-formed, or declares a document type.
+    """
+    path = Path(path)
+    log = _Log()
+    with opened(path) as stream:
+        _refuse_document_type(path, stream)
+    with opened(path) as stream:
+        for trace in _traces(path, stream):
+            if log.add(trace) and progress is not None:
+                progress(log.events)
+    table = log.table()
+    if not table.num_rows:
+        raise SourceError(f"{path}: holds no events; check that it is an XES event log")
+    return _typed(table, log.kinds) if typed else table
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """The file's bytes, unpacked where it is gzip; faults of the file become `SourceError`."""
+    try:
+        with path.open("rb") as raw:
+            head = raw.read(2)
+            raw.seek(0)
+            if not head:
+                raise SourceError(f"{path}: the file is empty; export it again")
+            if head != b"\x1f\x8b":
+                yield raw
+                return
+            with gzip.open(raw) as unpacked:
+                yield cast(IO[bytes], unpacked)
+    except FileNotFoundError as error:
+        raise SourceError(f"{path}: no such file; check the path in the configuration") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise SourceError(
+            f"{path}: the gzip file is cut off or damaged ({error}); copy or download it again"
+        ) from error
+    except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        raise SourceError(f"{path}: cannot be read: {error}; check the path") from error
+
+
+class _RootReached(Exception):
+    """The prolog is over."""
+
+
+def _refuse_document_type(path: Path, stream: IO[bytes]) -> None:
+    """Read up to the root element; entities could be declared nowhere else."""
+
+    def refuse(*_: object) -> None:
+        raise SourceError(
+            f"{path}: line {parser.CurrentLineNumber}: declares a document type (<!DOCTYPE ...>), "
+            "which can hold hostile entities; an event log needs none: remove the declaration"
+        )
+
+    def stop(*_: object) -> None:
+        raise _RootReached
+
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = refuse
+    parser.StartElementHandler = stop
+    try:
+        parser.ParseFile(stream)
+    except _RootReached:
+        return
+    except expat.ExpatError as error:
+        raise _malformed(path, str(error)) from error
+
+
+def _traces(path: Path, stream: IO[bytes]) -> Iterator[Any]:
+    """The cases of the log as elements; each is emptied when the next is asked for."""
+    context = etree.iterparse(
+        stream, events=("end",), tag="{*}trace", resolve_entities=False, no_network=True,
+        load_dtd=False, huge_tree=False, remove_comments=True, remove_pis=True,
+    )  # fmt: skip
+    try:
+        for _, trace in context:
+            yield trace
+            trace.clear()
+            parent = trace.getparent()
+            while parent is not None and trace.getprevious() is not None:
+                del parent[0]
+    except etree.XMLSyntaxError as error:
+        raise _malformed(path, str(error)) from error
+
+
+def _malformed(path: Path, reason: str) -> SourceError:
+    return SourceError(f"{path}: is not well-formed XML: {reason}; export the log again")
+
+
+class _Log:
+    """Events on their way into columns: some cases as Python lists, the rest packed away."""
+
+    def __init__(self) -> None:
+        self.kinds: dict[str, str] = {}
+        self.events = 0
+        self._traces = 0
+        self._chunks: list[pa.Table] = []
+        self._start_chunk()
+
+    def _start_chunk(self) -> None:
+        self._keys: list[str] = []
+        self._values: list[str] = []
+        self._widths: list[int] = []
+        self._lines: list[int] = []
+        self._cases: list[dict[str, str]] = []
+        self._sizes: list[int] = []
+
+    def add(self, trace: Any) -> bool:
+        """Take one case; True where it filled a chunk."""
+        keys = _EVENT_KEYS(trace)
+        events = list(trace.iterchildren("{*}event"))
+        widths = [len(event) for event in events]
+        if sum(widths) != len(keys):
+            widths = [len(_ATTRIBUTES(event)) for event in events]
+        if not self.kinds.keys() >= set(keys):
+            for event in events:
+                self._attributes(event, "")
+        self._keys += keys
+        self._values += _EVENT_VALUES(trace)
+        self._widths += widths
+        self._lines += [event.sourceline for event in events]
+        self._cases.append(self._attributes(trace, CASE))
+        self._sizes.append(len(events))
+        self.events += len(events)
+        full = len(self._lines) >= _CHUNK_EVENTS
+        if full:
+            self._pack()
+        return full
+
+    def _attributes(self, element: Any, prefix: str) -> dict[str, str]:
+        """Attributes of a case or event; the kind of each is that of its first appearance."""
+        found = {}
+        for attribute in _ATTRIBUTES(element):
+            name = prefix + attribute.get("key")
+            self.kinds.setdefault(name, etree.QName(attribute).localname)
+            found[name] = attribute.get("value")
+        return found
+
+    def _pack(self) -> None:
+        events = len(self._lines)
+        owner = np.repeat(np.arange(events), self._widths)
+        columns = {
+            LINE: pa.array(self._lines, pa.int64()),
+            TRACE: pa.array(np.repeat(np.arange(len(self._sizes)) + self._traces, self._sizes)),
+            **_scattered(self._keys, self._values, owner, events),
+        }
+        of_case = np.repeat(np.arange(len(self._sizes)), self._sizes)
+        for name in dict.fromkeys(name for case in self._cases for name in case):
+            values = pa.array([case.get(name) for case in self._cases], pa.string())
+            columns[name] = values.take(pa.array(of_case))
+        self._chunks.append(pa.table(columns))
+        self._traces += len(self._sizes)
+        self._start_chunk()
+
+    def table(self) -> pa.Table:
+        """All events so far, every attribute as text."""
+        self._pack()
+        return pa.concat_tables(self._chunks, promote_options="default")
+
+
+def _scattered(
+    keys: list[str], values: list[str], owner: npt.NDArray[np.int64], events: int
+) -> dict[str, pa.Array]:
+    """One column per key, from all attributes of all events laid end to end."""
+    coded = pa.array(keys, pa.string()).dictionary_encode()
+    codes = coded.indices.to_numpy(zero_copy_only=False)
+    texts = pa.array(values, pa.string())
+    columns = {}
+    for code, name in enumerate(coded.dictionary.to_pylist()):
+        place = np.full(events, -1, dtype=np.int64)
+        of_key = np.flatnonzero(codes == code)
+        place[owner[of_key]] = of_key
+        columns[name] = texts.take(pa.array(place, mask=place < 0))
+    return columns
+
+
+def _typed(table: pa.Table, kinds: dict[str, str]) -> pa.Table:
+    for index, name in enumerate(table.column_names):
+        kind = kinds.get(name, "string")
+        if kind in _KINDS:
+            table = table.set_column(index, name, _read_as(table[name], kind))
+    return table
+
+
+def _read_as(texts: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
+    """`texts` in the type of an XES kind; what does not read as such becomes null."""
+    if kind == "date":
+        return moments_from_iso(texts)
+    try:
+        return texts.cast(_KINDS[kind])
+    except pa.ArrowInvalid:
+        unique = pc.unique(texts)
+        read = pa.array([_or_null(text, _KINDS[kind]) for text in unique], _KINDS[kind])
+        return pa.chunked_array([read.take(pc.index_in(chunk, unique)) for chunk in texts.chunks])
+
+
+def _or_null(text: pa.Scalar, kind: pa.DataType) -> Any:
+    try:
+        return text.cast(kind).as_py()
+    except pa.ArrowInvalid:
+        return None
