@@ -153,6 +153,14 @@ def from_local(moments: pa.ChunkedArray, time_zone: str) -> pa.ChunkedArray:
     return zoned.cast(pa.timestamp("us", "UTC")).cast(_MOMENT)
 
 
+def to_local(moments: pa.ChunkedArray, time_zone: str) -> pa.ChunkedArray:
+    """Naive local moments from naive UTC ones."""
+    if time_zone == "UTC":
+        return moments
+    zoned = moments.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us", time_zone))
+    return pc.local_timestamp(zoned)
+
+
 def _from_iso(text: str | None, time_zone: str) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text or "")

@@ -15,6 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -23,12 +24,14 @@ import duckdb
 import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from salesops_ml.errors import ConfigError, DataError
 from salesops_ml.schema import TABLES, Attribute, CanonicalTables, conform
 
 _ATTRIBUTES = pa.schema([("name", pa.string()), ("kind", pa.string()), ("known", pa.string())])
+_LANDING = "_landing"
 _SCRATCH = itertools.count()
 _INGESTS = pa.schema(
     [("ingested_at", pa.timestamp("us")), ("digest", pa.string()), ("counts", pa.string())]
@@ -128,6 +131,17 @@ class Warehouse:
         """What the last load could not use, and why."""
         return self.connection.table("rejects").to_pyarrow()
 
+    def landing(self) -> Landing | None:
+        """What incremental loads have landed so far; None where the source has no cursor."""
+        if _LANDING not in self.connection.list_tables():
+            return None
+        listed = self.connection.table(_LANDING).to_pyarrow().to_pylist()
+        tables = {
+            row["name"]: self.connection.table(f"{_LANDING}_{row['name']}").to_pyarrow()
+            for row in listed
+        }
+        return Landing(listed[0]["source"], tables)
+
     def counts(self) -> dict[str, int]:
         """How many source rows the last load used or left, by reason."""
         rows = self.connection.table("_ingests").to_pyarrow().to_pylist()
@@ -149,6 +163,19 @@ def database_path(url: str) -> Path:
     return Path(rest.removeprefix("/") if not rest.startswith("//") else rest[1:])
 
 
+@dataclass(frozen=True)
+class Landing:
+    """Rows as an incremental source brought them, kept so that the next load can add to them.
+
+    Attributes:
+        source: which source and mapping they came by; another one starts from nothing.
+        tables: the rows, by canonical table; `@` columns say where each came from.
+    """
+
+    source: str
+    tables: dict[str, pa.Table]
+
+
 def truth_folder(url: str) -> Path:
     """Where a synthetic world's truth lies: beside the warehouse, never inside it."""
     return database_path(url).with_suffix(".truth")
@@ -160,14 +187,16 @@ def publish(
     *,
     ingested_at: datetime,
     mode: Literal["replace", "merge"] = "replace",
+    landing: Landing | None = None,
 ) -> bool:
     """Put `tables` into the warehouse file, all or nothing; False where nothing would change.
 
     `merge` keeps the rows that are there and lets new ones win by key, table by table; `replace`
     starts from nothing. The same content twice leaves the file untouched, whatever the mode.
+    `landing` is kept beside the tables for the next load of an incremental source.
 
     Raises:
-        DataError: the folder cannot be written.
+        DataError: the folder cannot be written, or what lies there is no warehouse.
     """
     path = database_path(url)
     digest = content_digest(tables)
@@ -181,8 +210,8 @@ def publish(
                 shutil.copyfile(path, fresh)
             with duckdb.connect(str(fresh)) as raw:
                 _write(raw, tables, digest=digest, ingested_at=ingested_at)
-            _write_truth(url, tables.truth, Path(folder) / "truth")
-            os.replace(fresh, path)
+                _write_landing(raw, landing)
+            _put_in_place(url, fresh, _written_truth(tables.truth, Path(folder) / "truth"))
     except (OSError, duckdb.IOException) as error:
         raise DataError(f"{path}: cannot be written: {error}; check the folder's rights") from error
     return True
@@ -195,18 +224,38 @@ def content_digest(tables: CanonicalTables) -> str:
         table = conform(name, tables.tables[name], tables.attributes)
         digest.update(name.encode())
         digest.update(repr(table.schema).encode())
-        for batch in table.combine_chunks().to_batches():
-            sink = pa.BufferOutputStream()
-            with pa.ipc.new_stream(sink, batch.schema) as stream:
-                stream.write_batch(batch)
-            digest.update(sink.getvalue())
+        for column in table.combine_chunks().itercolumns():
+            digest.update(pc.is_null(column).to_numpy().tobytes())
+            digest.update(_value_bytes(column))
     digest.update(repr(tables.attributes).encode())
+    digest.update(repr(_reject_contents(tables.rejects)).encode())
     return digest.hexdigest()
 
 
+def _value_bytes(column: pa.ChunkedArray) -> pa.Buffer:
+    """The values that there are; what lies in memory under a null is nobody's business."""
+    filled = pa.record_batch({"values": column.drop_null().combine_chunks()})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, filled.schema) as stream:
+        stream.write_batch(filled)
+    return sink.getvalue()
+
+
+def _reject_contents(rejects: pa.Table) -> list[tuple[Any, ...]]:
+    """What was rejected and why, without the lines, which move when a file is sorted anew."""
+    rows = conform("rejects", rejects).drop_columns("row").to_pylist()
+    return sorted(tuple(str(value) for value in row.values()) for row in rows)
+
+
 def _digests(path: Path, *, only_last: bool) -> list[str]:
-    with duckdb.connect(str(path), read_only=True) as raw:
-        rows = raw.execute("SELECT digest FROM _ingests ORDER BY ingested_at").fetchall()
+    try:
+        with duckdb.connect(str(path), read_only=True) as raw:
+            rows = raw.execute("SELECT digest FROM _ingests ORDER BY ingested_at").fetchall()
+    except duckdb.Error as error:
+        raise DataError(
+            f"{path}: is no warehouse of ours, or another job is writing it: {error}; "
+            "wait for the job, or move the file away and load again"
+        ) from error
     found = [str(row[0]) for row in rows]
     return found[-1:] if only_last else found
 
@@ -250,13 +299,36 @@ def _upsert(
     raw.unregister("incoming")
 
 
-def _write_truth(url: str, truth: dict[str, pa.Table], scratch: Path) -> None:
-    target = truth_folder(url)
-    if target.exists():
-        shutil.rmtree(target)
-    if not truth:
+def _write_landing(raw: duckdb.DuckDBPyConnection, landing: Landing | None) -> None:
+    if landing is None or not landing.tables:
         return
+    listed = [{"source": landing.source, "name": name} for name in landing.tables]
+    _replace(raw, _LANDING, pa.Table.from_pylist(listed))
+    for name, rows in landing.tables.items():
+        _replace(raw, f"{_LANDING}_{name}", rows)
+
+
+def _written_truth(truth: dict[str, pa.Table], scratch: Path) -> Path | None:
+    if not truth:
+        return None
     scratch.mkdir()
     for name, rows in truth.items():
         pq.write_table(rows, scratch / f"{name}.parquet")
-    os.replace(scratch, target)
+    return scratch
+
+
+def _put_in_place(url: str, fresh: Path, truth: Path | None) -> None:
+    """Swap the new file and its truth for the old ones; interrupted, the old ones stay."""
+    target, aside = truth_folder(url), fresh.with_name("truth-before")
+    if target.exists():
+        os.replace(target, aside)
+    try:
+        if truth is not None:
+            os.replace(truth, target)
+        os.replace(fresh, database_path(url))
+    except BaseException:
+        if truth is not None and target.exists():
+            os.replace(target, truth)
+        if aside.exists():
+            os.replace(aside, target)
+        raise

@@ -30,7 +30,8 @@ class Draft:
         rejects: tables of rejected values so far.
         attributes: extra deal attributes.
         counts: source rows used or left, by reason.
-        read: rows that each table had in its source, rejected ones included.
+        left: rows left out of each table because they are rejects.
+        time_zone: where the source's bare dates and local times are meant.
         truth: what only a synthetic world knows.
     """
 
@@ -38,7 +39,8 @@ class Draft:
     rejects: tuple[pa.Table, ...] = ()
     attributes: tuple[Attribute, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
-    read: dict[str, int] = field(default_factory=dict)
+    left: dict[str, int] = field(default_factory=dict)
+    time_zone: str = "UTC"
     truth: dict[str, pa.Table] = field(default_factory=dict)
 
     @classmethod
@@ -48,15 +50,19 @@ class Draft:
             name: place(table, source, pa.array([0] * table.num_rows, pa.int64()))
             for name, table in tables.tables.items()
         }
-        read = {name: table.num_rows for name, table in placed.items()}
-        return cls(placed, (tables.rejects,), tables.attributes, dict(tables.counts), read,
-                   tables.truth)  # fmt: skip
+        counts = dict(tables.counts)
+        return cls(placed, (tables.rejects,), tables.attributes, counts, truth=tables.truth)
 
     def without(self, name: str, bad: pa.ChunkedArray | pa.Array, rejects: pa.Table) -> Draft:
         """The draft with the rows of table `name` where `bad` is true left out, and noted."""
-        keep = pc.invert(pc.fill_null(bad, False))
-        tables = {**self.tables, name: self.tables[name].filter(keep)}
-        return replace(self, tables=tables, rejects=(*self.rejects, rejects))
+        kept = self.tables[name].filter(pc.invert(pc.fill_null(bad, False)))
+        lost = self.tables[name].num_rows - kept.num_rows
+        return replace(
+            self,
+            tables={**self.tables, name: kept},
+            rejects=(*self.rejects, rejects),
+            left={**self.left, name: self.left.get(name, 0) + lost},
+        )
 
     def all_rejects(self) -> pa.Table:
         """Every reject so far, as one table."""
@@ -94,10 +100,10 @@ def rejects_of(
 
 def refuse_mostly_rejected(draft: Draft) -> None:
     """Raise `SourceError` where more than half of a table's rows could not be used."""
-    for name, read in draft.read.items():
-        kept = draft.tables[name].num_rows
-        if read and (read - kept) / read > _MOST_REJECTED:
-            raise SourceError(_mostly_rejected(name, read, read - kept, draft.all_rejects()))
+    for name, lost in draft.left.items():
+        read = lost + draft.tables[name].num_rows
+        if lost > _MOST_REJECTED * read:
+            raise SourceError(_mostly_rejected(name, read, lost, draft.all_rejects()))
 
 
 def _mostly_rejected(name: str, read: int, lost: int, rejects: pa.Table) -> str:

@@ -59,9 +59,8 @@ def read_event_log(settings: Settings, *, progress: Callable[[int], None] | None
         **left_stages,
         **left_activities,
     }
-    read = {name: table.num_rows for name, table in tables.items()}
-    read["stage_events"] += events.rejects.num_rows
-    draft = Draft(tables, (events.rejects,), (), counts, read)
+    left = {"stage_events": events.rejects.num_rows}
+    draft = Draft(tables, (events.rejects,), (), counts, left, source.time_zone)
     draft = _with_case_values(draft, settings, events.cases)
     changes = _changes(draft.tables["deals"], stage_events, source)
     kept = {name: table for name, table in draft.tables.items() if table.num_rows}

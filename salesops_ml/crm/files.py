@@ -11,20 +11,21 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from functools import reduce
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from salesops_ml.crm.attributes import declared
+from salesops_ml.crm.change_feed import tracked_kinds, with_plain_changes
+from salesops_ml.crm.cursor import with_cursor
 from salesops_ml.crm.draft import FILE, LINE, Draft, joined, place, rejects_of
 from salesops_ml.crm.file_mapping import MappedColumn, Mapping, mapping_of
-from salesops_ml.crm.tabular import Cells, Layout, read_cells
-from salesops_ml.crm.values import Parsed, as_text, cure, expected, parse
+from salesops_ml.crm.source_values import Reader, source_values
+from salesops_ml.crm.tabular import Cells
+from salesops_ml.crm.values import Format, Parsed, as_text, cure, expected, parse
 from salesops_ml.errors import ConfigError, SourceError
 from salesops_ml.schema import REJECTS
 from salesops_ml.settings import FilesSource, FileTable, Settings
-
-CURSOR = "@cursor"
 
 
 def read_files(settings: Settings, *, progress: Callable[[int], None] | None = None) -> Draft:
@@ -36,37 +37,36 @@ def read_files(settings: Settings, *, progress: Callable[[int], None] | None = N
     """
     source = settings.source
     assert isinstance(source, FilesSource)
-    reader = _Reader(progress)
-    draft = Draft({})
+    reader = Reader(progress)
+    split = settings.split.column
+    draft = Draft({}, time_zone=source.time_zone)
     for table, parts in source.tables.items():
         for part in parts:
-            cells = reader.read(part.path, _layout(part))
-            header = cells.columns.column_names
-            mapping = mapping_of(source, table, part, header, settings.split.column)
-            draft = _added(draft, table, _mapped(mapping, cells, reader))
-    deals = draft.tables.get("deals")
-    if deals is not None and not draft.read["deals"]:
-        paths = ", ".join(str(part.path) for part in source.tables["deals"])
-        raise SourceError(f"{paths}: a header, but no deals below it; export it again")
+            cells = reader.read(part)
+            mapping = mapping_of(source, table, part, cells.columns.column_names, split)
+            fresh = _mapped(mapping, cells, reader)
+            if table == "deal_changes":
+                fresh = _plain(fresh, source, part, split)
+            draft = _added(draft, table, fresh)
+    _refuse_no_deals(draft, source)
     return draft
 
 
-class _Reader:
-    """Reads each file once, however many tables it serves."""
-
-    def __init__(self, progress: Callable[[int], None] | None) -> None:
-        self._progress = progress
-        self._seen: dict[tuple[Path, Layout], Cells] = {}
-
-    def read(self, path: Path, layout: Layout) -> Cells:
-        key = (path, layout)
-        if key not in self._seen:
-            self._seen[key] = read_cells(path, layout, progress=self._progress)
-        return self._seen[key]
+def _refuse_no_deals(draft: Draft, source: FilesSource) -> None:
+    if "deals" not in draft.tables:
+        raise ConfigError("`source.tables`: every source must bring `deals`; map them to a file")
+    if not draft.tables["deals"].num_rows and not draft.left.get("deals"):
+        paths = ", ".join(str(part.path) for part in source.tables["deals"])
+        raise SourceError(f"{paths}: a header, but no deals below it; export it again")
 
 
-def _layout(part: FileTable) -> Layout:
-    return Layout(part.encoding, part.delimiter, part.sheet)
+def _plain(draft: Draft, source: FilesSource, part: FileTable, split: str | None) -> Draft:
+    """Changes with their values read as what their fields are."""
+    mapped = [declared(deals.attributes, split) for deals in source.tables.get("deals", ())]
+    attributes = tuple(attribute for pairs in mapped for attribute, _ in pairs)
+    pattern = part.dates.get("new_value", part.dates.get("*"))
+    form = Format(pattern, source.time_zone, part.decimal)
+    return with_plain_changes(draft, tracked_kinds(attributes), form)
 
 
 def _added(draft: Draft, table: str, part: Draft) -> Draft:
@@ -74,100 +74,46 @@ def _added(draft: Draft, table: str, part: Draft) -> Draft:
     rows = part.tables[table]
     if table in draft.tables:
         rows = joined([draft.tables[table], rows])
-    attributes = (*draft.attributes, *(known for known in part.attributes
-                                       if known not in draft.attributes))  # fmt: skip
+    fresh = (known for known in part.attributes if known not in draft.attributes)
     return replace(
         draft,
         tables={**draft.tables, table: rows},
         rejects=(*draft.rejects, *part.rejects),
-        attributes=attributes,
+        attributes=(*draft.attributes, *fresh),
         counts=dict(Counter(draft.counts) + Counter(part.counts)),
-        read={**draft.read, table: draft.read.get(table, 0) + part.read[table]},
+        left=dict(Counter(draft.left) + Counter(part.left)),
     )
 
 
-def _mapped(mapping: Mapping, cells: Cells, reader: _Reader) -> Draft:
+def _mapped(mapping: Mapping, cells: Cells, reader: Reader) -> Draft:
+    """One file's rows as those of one canonical table."""
     table, part = mapping.table, mapping.part
-    raw = place(cells.columns, str(part.path), cells.lines)
-    read = raw.num_rows + len(cells.ragged)
-    raw = _selected(raw, part)
-    left = read - raw.num_rows - len(cells.ragged)
-    counts = {f"{table}: not selected from {part.path.name}": left} if part.select else {}
-    rejects = [_ragged(mapping, cells)]
+    everything = place(cells.columns, str(part.path), cells.lines)
+    raw = _selected(everything, part)
     columns: dict[str, pa.ChunkedArray] = {}
-    bad = pa.chunked_array([pa.repeat(False, raw.num_rows)])
+    rejects, bad = [_ragged(mapping, cells)], pa.chunked_array([pa.repeat(False, raw.num_rows)])
     for column in mapping.columns:
-        values = _source_values(mapping, column, raw, columns, reader)
+        values = source_values(mapping, column, raw, columns, reader)
         parsed = parse(values, column.kind, column.form)
         columns[column.target] = parsed.values
         bad = pc.or_(bad, parsed.bad)
         rejects.append(_unreadable(mapping, column, raw, values, parsed))
-    if part.cursor:
-        columns[CURSOR] = as_text(raw[part.cursor])
     rows = pa.table({**columns, FILE: raw[FILE], LINE: raw[LINE]})
-    return Draft(
-        {table: rows.filter(pc.invert(bad))}, tuple(rejects), mapping.attributes, counts,
-        {table: read - left},
-    )  # fmt: skip
+    draft = Draft({table: rows}, (), mapping.attributes, _not_selected(mapping, everything, raw),
+                  {table: len(cells.ragged)})  # fmt: skip
+    if part.cursor:
+        draft = with_cursor(draft, table, part, raw[part.cursor])
+    return draft.without(table, bad, joined(rejects))
+
+
+def _not_selected(mapping: Mapping, everything: pa.Table, raw: pa.Table) -> dict[str, int]:
+    left = everything.num_rows - raw.num_rows
+    return {f"{mapping.table}: not selected from {mapping.part.path.name}": left} if left else {}
 
 
 def _selected(raw: pa.Table, part: FileTable) -> pa.Table:
     keep = [pc.is_in(as_text(raw[name]), pa.array(wanted)) for name, wanted in part.select.items()]
     return raw.filter(reduce(pc.and_, keep)) if keep else raw
-
-
-def _source_values(
-    mapping: Mapping,
-    column: MappedColumn,
-    raw: pa.Table,
-    done: dict[str, pa.ChunkedArray],
-    reader: _Reader,
-) -> pa.ChunkedArray:
-    """What the source has for a column, after its value map; empty text is null."""
-    if column.source is None:
-        return pa.chunked_array([pa.repeat(column.constant, raw.num_rows)])
-    if column.source in mapping.part.lookup and column.source not in raw.column_names:
-        return _looked_up(mapping, column.source, done, reader)
-    cells = raw[column.source]
-    if not column.values and not pa.types.is_string(cells.type):
-        return cells
-    return _translated(as_text(cells), column.values)
-
-
-def _translated(texts: pa.ChunkedArray, values: dict[str, str]) -> pa.ChunkedArray:
-    """`texts` through a value map; `*` is every value that it does not name."""
-    if not values:
-        return texts
-    named = {key: value for key, value in values.items() if key != "*"}
-    at = pc.index_in(texts, pa.array(list(named), pa.string()))
-    mapped = pa.array(list(named.values()), pa.string()).take(at.combine_chunks())
-    rest = pc.if_else(pc.is_valid(texts), values["*"], texts) if "*" in values else texts
-    blank = pa.scalar(values.get(""), pa.string())
-    done = pc.if_else(pc.is_valid(at), pa.chunked_array([mapped]), rest)
-    return as_text(pc.if_else(pc.is_null(texts), blank, done))
-
-
-def _looked_up(
-    mapping: Mapping, name: str, done: dict[str, pa.ChunkedArray], reader: _Reader
-) -> pa.ChunkedArray:
-    """A column of another file, found by a canonical column of this one."""
-    lookup = mapping.part.lookup[name]
-    if lookup.by not in done:
-        raise ConfigError(
-            f"`{mapping.place}.lookup.{name}.by`: `{lookup.by}` is not mapped; "
-            f"mapped are: {', '.join(done)}"
-        )
-    layout = Layout(lookup.encoding, lookup.delimiter, lookup.sheet)
-    other = reader.read(lookup.path, layout).columns
-    for column in (lookup.match, lookup.value):
-        if column not in other.column_names:
-            raise SourceError(
-                f"{lookup.path}: has no column `{column}`, which `{mapping.place}.lookup.{name}` "
-                f"names; it has: {', '.join(other.column_names)}"
-            )
-    keys = as_text(other[lookup.match]).combine_chunks()
-    at = pc.index_in(done[lookup.by].cast(pa.string()), keys)
-    return other[lookup.value].take(at)
 
 
 def _unreadable(

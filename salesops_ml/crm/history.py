@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from salesops_ml.crm.closings import with_closings
 from salesops_ml.crm.currency import in_base, rates_on
 from salesops_ml.crm.draft import joined
+from salesops_ml.crm.values import plain_text
 from salesops_ml.schema import DEAL_CHANGES, CanonicalTables
 
 _MOMENT = ["changed_at", "seq"]
@@ -48,7 +49,7 @@ def _first_values(tables: CanonicalTables) -> pa.Table:
         column = _column_of(tables, str(name))
         if column is not None:
             today = pd.DataFrame({"deal_id": deals["deal_id"].to_pandas(),
-                                  "today": as_plain_text(deals[column]).to_pandas()})  # fmt: skip
+                                  "today": plain_text(deals[column]).to_pandas()})  # fmt: skip
             rows.append(_creation_rows(str(name), of_field, created, today))
     return _as_changes(pd.concat(rows)) if rows else DEAL_CHANGES.arrow().empty_table()
 
@@ -73,13 +74,6 @@ def _creation_rows(
     rows = pd.DataFrame({"deal_id": deals["deal_id"], "field": field, "changed_at": at,
                          "seq": seq.astype("int64"), "new_value": value})  # fmt: skip
     return rows[value.notna()]
-
-
-def as_plain_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Values as `deal_changes` writes them: ISO dates and times, plain decimals."""
-    if pa.types.is_timestamp(values.type):
-        return pc.strftime(values, format="%Y-%m-%dT%H:%M:%S")
-    return values.cast(pa.string())
 
 
 def _in_company_money(tables: CanonicalTables, changes: pa.Table, base: str) -> pa.Table:

@@ -6,13 +6,17 @@ good one. The same content twice changes nothing.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
+from salesops_ml.crm.cursor import merged
+from salesops_ml.crm.draft import Draft
 from salesops_ml.crm.history import complete_history
-from salesops_ml.crm.source import Progress, read_source
+from salesops_ml.crm.settle import settle
+from salesops_ml.crm.source import Progress, read_draft
 from salesops_ml.settings import Settings
-from salesops_ml.warehouse import publish
+from salesops_ml.warehouse import Landing, Warehouse, database_path, publish
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,25 @@ def ingest(
         ConfigError: the mapping names what is not there.
         DataError: the warehouse cannot be written, or the source has no deals.
     """
-    tables = read_source(settings, progress=progress)
+    draft, landing = _with_landed(settings, read_draft(settings, progress=progress))
+    tables = settle(draft, settings)
     tables = complete_history(tables, base_currency=settings.company.base_currency)
-    changed = publish(settings.warehouse, tables, ingested_at=ingested_at)
+    changed = publish(settings.warehouse, tables, ingested_at=ingested_at, landing=landing)
     rows = {name: table.num_rows for name, table in tables.tables.items()}
     return IngestResult(changed, rows, dict(tables.counts), tables.rejects.num_rows)
+
+
+def _with_landed(settings: Settings, draft: Draft) -> tuple[Draft, Landing]:
+    """What was read, laid over what earlier loads by the same mapping landed."""
+    source = hashlib.sha256(settings.source.model_dump_json().encode()).hexdigest()
+    before = _landed(settings.warehouse)
+    same = before is not None and before.source == source
+    draft, landed = merged(draft, before.tables if before is not None and same else {})
+    return draft, Landing(source, landed)
+
+
+def _landed(url: str) -> Landing | None:
+    if not database_path(url).exists():
+        return None
+    with Warehouse.open(url) as warehouse:
+        return warehouse.landing()

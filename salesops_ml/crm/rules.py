@@ -13,9 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from salesops_ml.crm.draft import Draft, rejects_of
+from salesops_ml.periods import to_local
 from salesops_ml.schema import STATUSES, TABLES
-
-_MICROSECONDS_A_DAY = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -90,6 +89,8 @@ def repeated(rows: pa.Table, key: tuple[str, ...]) -> pa.ChunkedArray:
     """
     content = [name for name in rows.column_names if not name.startswith("@")]
     keyed = [name for name in key if name in content]
+    if rows.group_by(keyed).aggregate([]).num_rows == rows.num_rows:
+        return pa.chunked_array([pa.repeat(False, rows.num_rows)])
     rest = [name for name in content if name not in keyed]
     numbered = rows.append_column("@n", pa.array(range(rows.num_rows), pa.int64()))
     order = [(name, "ascending") for name in (*keyed, *rest, "@line")]
@@ -105,32 +106,23 @@ def repeated(rows: pa.Table, key: tuple[str, ...]) -> pa.ChunkedArray:
     return pc.is_in(numbered["@n"], value_set=extra.combine_chunks())
 
 
-def _closed(rows: pa.Table) -> pa.ChunkedArray:
-    return pc.not_equal(rows["status"], "open")
-
-
 def _closed_without_date(rows: pa.Table, _: Draft) -> pa.ChunkedArray:
-    dated = rows["closed_at"].null_count < rows.num_rows
-    return pc.and_(_closed(rows), pc.and_(pc.is_null(rows["closed_at"]), dated))
+    return pc.and_(pc.not_equal(rows["status"], "open"), pc.is_null(rows["closed_at"]))
 
 
-def _closed_before_creation(rows: pa.Table, _: Draft) -> pa.ChunkedArray:
+def _closed_before_creation(rows: pa.Table, draft: Draft) -> pa.ChunkedArray:
     if "created_at" not in rows.column_names:
         return pa.chunked_array([pa.repeat(False, rows.num_rows)])
-    return before(rows["closed_at"], rows["created_at"])
+    return before(rows["closed_at"], rows["created_at"], draft.time_zone)
 
 
-def before(times: pa.ChunkedArray, starts: pa.ChunkedArray) -> pa.ChunkedArray:
+def before(times: pa.ChunkedArray, starts: pa.ChunkedArray, time_zone: str) -> pa.ChunkedArray:
     """True where a time lies before its start; a bare date counts as any moment of that day."""
     early = pc.less(times, starts)
-    micros = times.cast(pa.int64())
-    whole = pc.equal(pc.subtract(micros, _floored(micros)), 0)
-    same_day = pc.equal(_floored(micros), _floored(starts.cast(pa.int64())))
-    return pc.and_(early, pc.invert(pc.and_(whole, same_day)))
-
-
-def _floored(micros: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.multiply(pc.divide(micros, _MICROSECONDS_A_DAY), _MICROSECONDS_A_DAY)
+    local = to_local(times, time_zone)
+    day = pc.floor_temporal(local, unit="day")
+    same_day = pc.equal(day, pc.floor_temporal(to_local(starts, time_zone), unit="day"))
+    return pc.and_(early, pc.invert(pc.and_(pc.equal(local, day), same_day)))
 
 
 def _unknown_deal(rows: pa.Table, draft: Draft) -> pa.ChunkedArray:
@@ -143,7 +135,7 @@ def _before_creation(rows: pa.Table, draft: Draft) -> pa.ChunkedArray:
     if "created_at" not in deals.column_names:
         return pa.chunked_array([pa.repeat(False, rows.num_rows)])
     at = pc.index_in(rows["deal_id"], deals["deal_id"].combine_chunks())
-    return before(rows["entered_at"], deals["created_at"].take(at))
+    return before(rows["entered_at"], deals["created_at"].take(at), draft.time_zone)
 
 
 def _unknown_stage(rows: pa.Table, draft: Draft) -> pa.ChunkedArray:

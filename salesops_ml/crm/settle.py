@@ -57,9 +57,8 @@ def _counts(draft: Draft) -> dict[str, int]:
     counts = dict(draft.counts)
     for name, table in draft.tables.items():
         counts[f"{name}: used"] = table.num_rows
-        lost = draft.read.get(name, table.num_rows) - table.num_rows
-        if lost > 0:
-            counts[f"{name}: rejected"] = lost
+        if draft.left.get(name):
+            counts[f"{name}: rejected"] = draft.left[name]
     return counts
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from salesops_ml.periods import from_local, moments_from_iso, utc_naive
+from salesops_ml.periods import from_local, moments_from_iso, to_local, utc_naive
 from salesops_ml.schema import ARROW, Kind
 
 _MOMENT = pa.timestamp("us")
@@ -80,6 +80,13 @@ def as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
 
 
+def plain_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Typed values as `deal_changes` writes them: ISO dates and times, plain decimals."""
+    if pa.types.is_timestamp(values.type):
+        return pc.strftime(values, format="%Y-%m-%dT%H:%M:%S")
+    return values.cast(pa.string())
+
+
 def _each_unique(
     texts: pa.ChunkedArray, read: Callable[[str], Any], kind: pa.DataType
 ) -> pa.ChunkedArray:
@@ -121,11 +128,8 @@ def _dates(cells: pa.ChunkedArray, form: Format) -> pa.ChunkedArray:
     """Calendar days; a time with an offset is the day that it is in the source's zone."""
     if pa.types.is_date(cells.type):
         return cells
-    moments = _moments(cells, form)
-    if form.time_zone != "UTC":
-        zoned = moments.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us", form.time_zone))
-        moments = pc.local_timestamp(zoned)
-    return moments.cast(pa.date32(), safe=False)
+    local = to_local(_moments(cells, form), form.time_zone)
+    return local.cast(pa.date32(), safe=False)
 
 
 def _plain_numbers(cells: pa.ChunkedArray, form: Format) -> pa.ChunkedArray:
