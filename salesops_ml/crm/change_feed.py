@@ -7,6 +7,7 @@ and left; a value that does not read as its field's kind is a reject.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -43,8 +44,7 @@ def with_plain_changes(draft: Draft, kinds: Mapping[str, Kind], form: Format) ->
             changes = changes.set_column(place, name, values)
             bad = pc.or_(bad, unread)
             rejects.append(noted)
-    kept = Draft({**draft.tables, "deal_changes": changes}, draft.rejects, draft.attributes,
-                 counts, draft.left, draft.time_zone)  # fmt: skip
+    kept = replace(draft, tables={**draft.tables, "deal_changes": changes}, counts=counts)
     return kept.without("deal_changes", bad, joined(rejects))
 
 

@@ -6,7 +6,7 @@ check is done.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
@@ -33,6 +33,7 @@ class Draft:
         left: rows left out of each table because they are rejects.
         time_zone: where the source's bare dates and local times are meant.
         truth: what only a synthetic world knows.
+        located: turns rejects by the source's own row numbers into rejects by line of the file.
     """
 
     tables: dict[str, pa.Table]
@@ -42,6 +43,7 @@ class Draft:
     left: dict[str, int] = field(default_factory=dict)
     time_zone: str = "UTC"
     truth: dict[str, pa.Table] = field(default_factory=dict)
+    located: Callable[[pa.Table], pa.Table] = lambda rejects: rejects
 
     @classmethod
     def of(cls, tables: CanonicalTables, source: str) -> Draft:
@@ -66,7 +68,7 @@ class Draft:
 
     def all_rejects(self) -> pa.Table:
         """Every reject so far, as one table."""
-        return pa.concat_tables([no_rejects(), *self.rejects])
+        return self.located(pa.concat_tables([no_rejects(), *self.rejects]))
 
 
 def place(table: pa.Table, file: str, lines: pa.ChunkedArray | pa.Array) -> pa.Table:

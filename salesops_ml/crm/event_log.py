@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ import pyarrow.compute as pc
 
 from salesops_ml.crm.attributes import declared
 from salesops_ml.crm.draft import FILE, LINE, Draft, joined, place, rejects_of
-from salesops_ml.crm.log_events import Events, case_column, read_events
+from salesops_ml.crm.log_events import Events, case_column, read_events, with_lines
 from salesops_ml.crm.stages import PIPELINE
 from salesops_ml.crm.values import Format, cure, expected, parse
 from salesops_ml.crm.work_items import work_items
@@ -59,8 +60,9 @@ def read_event_log(settings: Settings, *, progress: Callable[[int], None] | None
         **left_stages,
         **left_activities,
     }
+    located = partial(with_lines, source)
     left = {"stage_events": events.rejects.num_rows}
-    draft = Draft(tables, (events.rejects,), (), counts, left, source.time_zone)
+    draft = Draft(tables, (events.rejects,), (), counts, left, source.time_zone, located=located)
     draft = _with_case_values(draft, settings, events.cases)
     changes = _changes(draft.tables["deals"], stage_events, source)
     kept = {name: table for name, table in draft.tables.items() if table.num_rows}

@@ -17,7 +17,7 @@ from salesops_ml.crm.draft import joined, place, rejects_of
 from salesops_ml.crm.tabular import Layout, read_cells
 from salesops_ml.crm.values import Format, as_text, cure, parse
 from salesops_ml.errors import ConfigError, SourceError
-from salesops_ml.mining.xes import CASE, LINE, TRACE, read_xes
+from salesops_ml.mining.xes import CASE, LINE, TRACE, event_lines, read_xes
 from salesops_ml.schema import no_rejects
 from salesops_ml.settings import EventLogSource
 
@@ -72,10 +72,26 @@ def case_column(source: EventLogSource, cases: pa.Table, name: str) -> pa.Chunke
     return cases[_case_name(source, cases.column_names, name)]
 
 
+def with_lines(source: EventLogSource, rejects: pa.Table) -> pa.Table:
+    """Rejects of an XES log, whose rows are numbers of events so far, with the events' lines."""
+    numbered = pc.greater(rejects["row"], 0)
+    if not is_xes(source) or not pc.any(numbered).as_py():
+        return rejects
+    lines = pa.array(event_lines(source.path))
+    at = pc.if_else(numbered, pc.subtract(rejects["row"], 1), pa.scalar(None, pa.int64()))
+    place = rejects.column_names.index("row")
+    return rejects.set_column(place, "row", pc.fill_null(lines.take(at.combine_chunks()), 0))
+
+
+def is_xes(source: EventLogSource) -> bool:
+    """Whether the log's name says that it is XES."""
+    return ".xes" in (suffix.lower() for suffix in source.path.suffixes)
+
+
 def _raw_log(source: EventLogSource, progress: Callable[[int], None] | None) -> pa.Table:
-    suffixes = [suffix.lower() for suffix in source.path.suffixes]
-    if ".xes" in suffixes:
-        return read_xes(source.path, typed=False, progress=progress)
+    if is_xes(source):
+        log = read_xes(source.path, typed=False, lines=False, progress=progress)
+        return log.append_column(LINE, pa.array(range(1, log.num_rows + 1), pa.int64()))
     layout = Layout(encoding=source.encoding, delimiter=source.delimiter)
     cells = read_cells(source.path, layout, progress=progress)
     if cells.ragged:

@@ -41,19 +41,23 @@ _KINDS: dict[str, pa.DataType] = {
 
 
 def read_xes(
-    path: Path | str, *, typed: bool = True, progress: Callable[[int], None] | None = None
+    path: Path | str,
+    *,
+    typed: bool = True,
+    lines: bool = True,
+    progress: Callable[[int], None] | None = None,
 ) -> pa.Table:
     """The events of an XES or XES.gz file, one row each, in the order of the file.
 
     Columns are named as pm4py names them: `concept:name`, `time:timestamp` (naive UTC, microseconds),
-    `org:resource`, ...; the attributes of the case come as `case:concept:name`, `case:...`; `@@line`
-    is the line where the event begins, `@@trace` the number of its trace, from 0. Attributes nested
-    inside attributes are left out.
+    `org:resource`, ...; the attributes of the case come as `case:concept:name`, `case:...`; `@@trace`
+    is the number of the event's trace, from 0. Attributes nested inside attributes are left out.
 
     Args:
         path: the file.
         typed: dates, numbers and booleans in their own types, a value that does not read as its
             type being null; else every attribute as the text that stands in the file.
+        lines: with `@@line`, the line where each event begins; it costs a second reading.
         progress: called with the number of events read so far, now and then.
 
     Raises:
@@ -70,7 +74,37 @@ def read_xes(
     table = log.table()
     if not table.num_rows:
         raise SourceError(f"{path}: holds no events; check that it is an XES event log")
+    if lines:
+        table = table.add_column(0, LINE, pa.array(event_lines(path)))
     return _typed(table, log.kinds) if typed else table
+
+
+def event_lines(path: Path) -> npt.NDArray[np.int64]:
+    """The line on which each event begins, in the order of the file; (events,).
+
+    lxml knows lines only up to 65,535 for certain, so they are counted apart from it.
+
+    Raises:
+        SourceError: the file cannot be read to its end.
+    """
+    found: list[int] = []
+    parents: list[str] = []
+
+    def begin(tag: str, _: object) -> None:
+        name = tag.rpartition(":")[2]
+        if name == "event" and parents[-1:] == ["trace"]:
+            found.append(parser.CurrentLineNumber)
+        parents.append(name)
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = begin
+    parser.EndElementHandler = lambda _: parents.pop()
+    with opened(path) as stream:
+        try:
+            parser.ParseFile(stream)
+        except expat.ExpatError as error:
+            raise _malformed(path, str(error)) from error
+    return np.array(found, dtype=np.int64)
 
 
 @contextmanager
@@ -159,7 +193,7 @@ class _Log:
         self._keys: list[str] = []
         self._values: list[str] = []
         self._widths: list[int] = []
-        self._lines: list[int] = []
+        self._count = 0
         self._cases: list[dict[str, str]] = []
         self._sizes: list[int] = []
 
@@ -176,11 +210,11 @@ class _Log:
         self._keys += keys
         self._values += _EVENT_VALUES(trace)
         self._widths += widths
-        self._lines += [event.sourceline for event in events]
         self._cases.append(self._attributes(trace, CASE))
         self._sizes.append(len(events))
+        self._count += len(events)
         self.events += len(events)
-        full = len(self._lines) >= _CHUNK_EVENTS
+        full = self._count >= _CHUNK_EVENTS
         if full:
             self._pack()
         return full
@@ -195,12 +229,10 @@ class _Log:
         return found
 
     def _pack(self) -> None:
-        events = len(self._lines)
-        owner = np.repeat(np.arange(events), self._widths)
+        owner = np.repeat(np.arange(self._count), self._widths)
         columns = {
-            LINE: pa.array(self._lines, pa.int64()),
             TRACE: pa.array(np.repeat(np.arange(len(self._sizes)) + self._traces, self._sizes)),
-            **_scattered(self._keys, self._values, owner, events),
+            **_scattered(self._keys, self._values, owner, self._count),
         }
         of_case = np.repeat(np.arange(len(self._sizes)), self._sizes)
         for name in dict.fromkeys(name for case in self._cases for name in case):
