@@ -152,6 +152,10 @@ class Hazards:
         self.stages = len(world.stages)
         self.quote_stage = [stage.name for stage in world.stages].index(world.quote_stage)
         self.base = self._base_rates()
+        self.own = np.exp(np.stack([laws.progress, laws.progress, laws.back, laws.won, laws.lost]))
+        self.flips = np.array([[world.engage], [world.silence]]) * np.exp(
+            np.stack([laws.engage, laws.silence])
+        )
         weekend = np.repeat([1.0, world.weekend], 3)
         self.calendar = np.exp(world.quarter_push * np.tile(_PUSH, 2)) * weekend
         self.weekend = weekend
@@ -183,9 +187,7 @@ class Hazards:
         kind: Numbers,
     ) -> Floats:  # fmt: skip
         """Probabilities of the five events today, shape (5, *broadcast)."""
-        laws = self.laws
-        own = np.stack([laws.progress, laws.progress, laws.back, laws.won, laws.lost])
-        rates = self.base[:, stage, phase, engaged] * np.exp(own[:, deal])
+        rates = self.base[:, stage, phase, engaged] * self.own[:, deal]
         rates = rates * self.deep[:, deep] * self.calendar[:, kind]
         slowed = self.slowdown(deal, stage, deep)
         if slowed is not None:
@@ -209,8 +211,6 @@ class Hazards:
 
     def switches(self, deal: Numbers, engaged: Numbers, kind: Numbers) -> Floats:
         """Probability that the buyer's engagement flips today."""
-        to_engaged = self.world.engage * np.exp(self.laws.engage[deal])
-        to_silent = self.world.silence * np.exp(self.laws.silence[deal])
-        rate = np.where(engaged == 1, to_silent, to_engaged) * self.weekend[kind]
+        rate = self.flips[engaged, deal] * self.weekend[kind]
         flips: Floats = rate / (1 + rate)
         return flips

@@ -20,6 +20,7 @@ from salesops_ml.synthetic.paths import Paths, state_paths
 from salesops_ml.synthetic.people import hire
 from salesops_ml.synthetic.quotes import quotes_table
 from salesops_ml.synthetic.simulation import simulate
+from salesops_ml.synthetic.truth import truth_tables
 
 
 def generate(parameters: WorldParameters) -> CanonicalTables:
@@ -40,7 +41,7 @@ def generate(parameters: WorldParameters) -> CanonicalTables:
     extra = pipeline.attributes(parameters.plant_leak)
     shaped = {name: _shaped(name, rows, extra) for name, rows in tables.items()}
     rejects, counts = rejected(facts, {name: rows.num_rows for name, rows in shaped.items()})
-    return CanonicalTables(shaped, rejects, extra, counts, {})
+    return CanonicalTables(shaped, rejects, extra, counts, truth_tables(facts, paths))
 
 
 def simulate_facts(parameters: WorldParameters) -> Facts:
