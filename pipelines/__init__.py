@@ -1,0 +1,1 @@
+"""The CRISP-DM pipeline of this workspace, a file a phase; run it with `python -m pipelines`."""

@@ -25,6 +25,7 @@ from salesops_ml.models.hazard_table import HazardTable
 from salesops_ml.models.hazards import HazardModel
 from salesops_ml.models.logistic import LogisticWin
 from salesops_ml.models.probability_interval import ProbabilityInterval
+from salesops_ml.models.reasons import contributions, strongest
 from salesops_ml.models.win_mass import Stack
 from salesops_ml.snapshots.features import VERSION, FeatureSpec
 
@@ -77,6 +78,16 @@ class DealScores:
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Scores, one row per row of `frame`, same index (see `scores_from`)."""
         return scores_from(self.curves(frame), frame.index, self.interval)
+
+    def reasons(self, frame: pd.DataFrame) -> list[list[dict[str, Any]]]:
+        """For each row the strongest reasons for and against, as plain values; see `models.reasons`.
+
+        Without a boosted classifier (too few deals) there are none.
+        """
+        if self.classifier is None or self.encoder is None:
+            return [[] for _ in range(len(frame))]
+        parts = contributions(self.classifier, self.encoder, frame, threads=self.threads)
+        return [[vars(reason) for reason in row] for row in strongest(parts, frame)]
 
     def save(self, folder: Path) -> None:
         """LightGBM text and JSON; nothing that runs on loading."""

@@ -16,7 +16,7 @@ from salesops_ml.evaluation.censoring import Floats
 from salesops_ml.evaluation.proper_scores import Flags
 from salesops_ml.models.encoding import Encoder
 
-MOST_ROWS = 60_000
+MOST_ROWS = 40_000
 STRENGTH = 0.1
 
 
@@ -57,7 +57,7 @@ class LogisticWin:
         scale = np.nan_to_num(np.nanstd(wide, axis=0)) if wide.size else np.empty(0)
         scale = np.where(scale > 1e-9, scale, 1.0)
         shell = cls(encoder, low, high, mean, scale, np.empty(0), 0.0)
-        model = LogisticRegression(C=STRENGTH, max_iter=300, tol=1e-4)
+        model = LogisticRegression(C=STRENGTH, solver="newton-cholesky", tol=1e-5)
         model.fit(shell._design(matrix), target[rows], sample_weight=weight[rows])
         return cls(
             encoder,

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from salesops_ml.evaluation.censoring import Floats
-from salesops_ml.models.deal_scores import DealScores
+from salesops_ml.models.encoding import Encoder
 
 GROUPS = {
     "stage": ("f_stage", "f_crm_probability", "f_furthest", "f_visits", "f_moves", "f_skips"),
@@ -71,24 +71,24 @@ def group_of(feature: str) -> str:
     return feature.removeprefix("f_").replace("_", " ")
 
 
-def contributions(model: DealScores, frame: pd.DataFrame) -> pd.DataFrame:
-    """Contribution of each feature to the classifier's log-odds, plus `base`. Shape (n, features + 1).
+def contributions(
+    booster: Any, encoder: Encoder, frame: pd.DataFrame, *, threads: int
+) -> pd.DataFrame:
+    """Contribution of each feature to the booster's log-odds, plus `base`. Shape (n, features + 1).
 
-    Each row sums to the classifier's log-odds of winning by the horizon. Empty (no columns) for a
-    model without classifier.
+    Each row sums to the booster's log-odds of winning by the horizon.
     """
-    if model.classifier is None or model.encoder is None:
-        return pd.DataFrame(index=frame.index)
-    matrix = model.encoder.transform(frame)
-    values = model.classifier.predict(matrix, pred_contrib=True, num_threads=model.threads)
-    return pd.DataFrame(values, columns=[*model.encoder.names, "base"], index=frame.index)
+    matrix = encoder.transform(frame)
+    values = booster.predict(matrix, pred_contrib=True, num_threads=threads)
+    return pd.DataFrame(values, columns=[*encoder.names, "base"], index=frame.index)
 
 
-def reasons(model: DealScores, frame: pd.DataFrame, *, most: int = 3) -> list[list[Reason]]:
-    """For each row the strongest groups for and against, up to `most` of each, strongest first."""
-    parts = contributions(model, frame)
-    if parts.empty:
-        return [[] for _ in range(len(frame))]
+def strongest(parts: pd.DataFrame, frame: pd.DataFrame, *, most: int = 3) -> list[list[Reason]]:
+    """For each row the strongest groups for and against, up to `most` of each, strongest first.
+
+    Args:
+        parts: what `contributions` gave for `frame`.
+    """
     names = [name for name in parts.columns if name != "base"]
     groups = sorted({group_of(name) for name in names})
     member = np.array([[group_of(name) == group for name in names] for group in groups])

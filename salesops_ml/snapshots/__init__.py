@@ -1,6 +1,12 @@
 """What was known about each deal on each day: states, features, outcomes."""
 
-from salesops_ml.snapshots.dataset import build_dataset, open_deals, record_end, snapshot
+from salesops_ml.snapshots.dataset import (
+    build_dataset,
+    open_deals,
+    open_deals_on,
+    record_end,
+    snapshot,
+)
 from salesops_ml.snapshots.features import FeatureSpec, learn_spec
 from salesops_ml.snapshots.spine import history_spine, open_spine
 
@@ -10,6 +16,7 @@ __all__ = [
     "history_spine",
     "learn_spec",
     "open_deals",
+    "open_deals_on",
     "open_spine",
     "record_end",
     "snapshot",

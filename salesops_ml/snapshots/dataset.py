@@ -6,6 +6,7 @@ border (`known_outcome`, for learning; who closed later is still open there).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import ibis
@@ -38,6 +39,16 @@ def open_deals(warehouse: Warehouse, spec: FeatureSpec, *, as_of: datetime) -> p
     """The deals open at `as_of` with their features and context, sorted by deal."""
     spine = open_spine(warehouse, as_of=as_of)
     with warehouse.scratch() as keep:
+        return _sorted(feature_table(warehouse, spine, spec, keep=keep))
+
+
+def open_deals_on(
+    warehouse: Warehouse, spec: FeatureSpec, days: Sequence[datetime]
+) -> pd.DataFrame:
+    """`open_deals` of several days in one frame."""
+    spines = [open_spine(warehouse, as_of=day) for day in days]
+    with warehouse.scratch() as keep:
+        spine = ibis.union(*spines) if len(spines) > 1 else spines[0]
         return _sorted(feature_table(warehouse, spine, spec, keep=keep))
 
 

@@ -1,0 +1,62 @@
+"""Phase 2, data understanding: load the history, check it, and see what really happens.
+
+Ingest fills the warehouse, all or nothing; quality checks say what can be trusted; process mining
+shows how deals move, where they get stuck and what that costs; KPIs say how the team stands.
+"""
+
+from __future__ import annotations
+
+from pipelines.job import Job
+from salesops_ml.app.environment import describe_environment
+from salesops_ml.crm.ingest import ingest
+from salesops_ml.warehouse import Warehouse
+
+STEPS = (
+    ("ingest", 8.0),
+    ("data quality", 3.0),
+    ("process mining", 14.0),
+    ("KPIs", 8.0),
+)
+
+
+def run(job: Job) -> None:
+    """Write environment.json, data_quality.json, the mining tables, the map, and kpis.parquet."""
+    with job.progress.step("ingest"):
+        result = ingest(job.settings, ingested_at=job.started_at)
+        job.progress.say(_told(result.rows, result.rejects, result.changed))
+        environment = describe_environment(job.settings, row_counts=result.rows)
+        job.folder.write_json("environment", environment | {"source_counts": result.counts})
+    with job.warehouse() as warehouse:
+        as_of = job.as_of(warehouse)
+        with job.progress.step("data quality"):
+            from salesops_ml.quality.report import quality_report
+
+            job.folder.write_json("data_quality", quality_report(warehouse, as_of=as_of))
+        with job.progress.step("process mining"):
+            _mine(job, warehouse)
+        with job.progress.step("KPIs"):
+            from salesops_ml.kpis import compute_kpis
+
+            kpis = compute_kpis(warehouse, as_of=as_of, settings=job.settings)
+            job.folder.write_frame("kpis", kpis)
+
+
+def _mine(job: Job, warehouse: Warehouse) -> None:
+    from salesops_ml.figures.process_map import draw_map, map_page
+    from salesops_ml.mining.run import mine
+
+    found = mine(warehouse, as_of=job.as_of(warehouse), settings=job.settings)
+    for name in ("transitions", "bottlenecks", "variants", "stages"):
+        job.folder.write_frame(name, getattr(found, name))
+    job.folder.write_json("discovery", found.discovery)
+    title = f"How deals move at {job.settings.company.name}"
+    shown = (found.transitions, found.stages, found.bottlenecks)
+    currency = job.settings.company.base_currency
+    job.folder.write_text("process_map.svg", draw_map(*shown, title=title, currency=currency))
+    job.folder.write_text("process_map.html", map_page(*shown, title=title, currency=currency))
+
+
+def _told(rows: dict[str, int], rejects: int, changed: bool) -> str:
+    deals, events = rows.get("deals", 0), rows.get("stage_events", 0)
+    state = "" if changed else ", nothing new"
+    return f"{deals:,} deals, {events:,} stage events, {rejects:,} rejects{state}"

@@ -1,0 +1,71 @@
+"""Phase 6, deployment: into the book, into use, into the CRM, and onto the leaders' table.
+
+The models are registered and, since the gates said yes, promoted; the champion scores the open deals;
+the scores are written to the CRM database; the report is laid out; the book keeps it all.
+"""
+
+from __future__ import annotations
+
+from salesops_ml.app.report import write_report
+
+from pipelines import data_preparation, evaluation
+from pipelines.job import Job
+from salesops_ml import registry
+from salesops_ml.app import deployment as steps
+from salesops_ml.app.environment import git_revision
+from salesops_ml.models import DealScores
+from salesops_ml.registry import Run
+
+STEPS = (
+    ("registry", 8.0),
+    ("scores", 5.0),
+    ("write-back", 1.0),
+    ("report", 6.0),
+    ("run book", 3.0),
+)
+
+
+def run(job: Job) -> None:
+    """Promote the models, write scores.parquet, scores into the CRM, and report.html."""
+    evaluation.check(job)
+    name, settings = job.folder.run_id, job.settings
+    with registry.run(settings, name=name, git_revision=git_revision()) as entry:
+        _promote(job, entry)
+        _score(job)
+        with job.progress.step("report"):
+            write_report(job.folder)
+        with job.progress.step("run book"):
+            entry.log_metrics(job.folder.read_json("evaluation"))
+            entry.log_folder(job.folder.path, artifact_path="run")
+
+
+def _promote(job: Job, entry: Run) -> None:
+    settings = job.settings
+    with job.progress.step("registry"):
+        model = DealScores.load(steps.model_folder(job.folder), threads=settings.threads)
+        prepared, _ = data_preparation.load(job)
+        versions = steps.register_models(
+            entry,
+            job.folder,
+            settings,
+            model=model,
+            example=prepared.data[prepared.block == "test"].head(5),
+            data_source=settings.warehouse,
+        )
+        steps.promote_versions(settings, versions, failed_gates=[])
+        for model_name, version in versions.items():
+            job.progress.say(f"champion: {model_name} version {version}")
+
+
+def _score(job: Job) -> None:
+    settings = job.settings
+    with job.warehouse() as warehouse:
+        with job.progress.step("scores"):
+            scores, _ = steps.score_with_champion(warehouse, settings, as_of=job.as_of(warehouse))
+            job.folder.write_frame("scores", scores)
+        with job.progress.step("write-back"):
+            target, plan = steps.plan_scores(warehouse, scores, settings)
+            done = steps.apply_plan(target, plan, run_id=job.folder.run_id, at=job.started_at)
+            job.progress.say(
+                f"write-back: {done.written:,} of {len(scores):,} scores to {target.place}"
+            )

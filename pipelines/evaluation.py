@@ -1,0 +1,62 @@
+"""Phase 5, evaluation: is it good enough, by figures beside their baselines and by the gates.
+
+A gate that says no stops the run here (exit 3); the run folder stays, so that one can see why.
+"""
+
+from __future__ import annotations
+
+from pipelines import data_preparation
+from pipelines.job import Job
+from salesops_ml.app.deal_model import judge
+from salesops_ml.app.revenue import judge_forecast
+from salesops_ml.app.run_folder import KeepRun
+from salesops_ml.errors import GateError
+from salesops_ml.evaluation.gates import Verdict, check_gates
+
+STEPS = (("evaluation", 4.0),)
+
+
+def run(job: Job) -> None:
+    """Write evaluation.json and hold it against the gates."""
+    with job.progress.step("evaluation"):
+        prepared, _ = data_preparation.load(job)
+        figures = judge(prepared, job.folder.read_frame("predictions"), job.settings)
+        figures["forecast"] = judge_forecast(job.folder.read_frame("forecast_backtest"))
+        figures["leakage_audit"] = job.folder.read_json("leakage_audit")["verdict"]
+        verdicts = check_gates(job.settings.gates, figures)
+        figures["gates"] = [vars(verdict) for verdict in verdicts]
+        job.folder.write_json("evaluation", figures)
+        win, table = figures["win"], figures["baselines"].get("stage_age", {})
+        job.progress.say(
+            f"log-loss {_told(win['log_loss'])} (stage x age {_told(table.get('log_loss'))}),"
+            f" AUC {_told(win.get('auc'))}, calibration slope {_told(win.get('calibration_slope'))}"
+        )
+    for verdict in verdicts:
+        job.progress.say(verdict.sentence())
+    check(job)
+
+
+def check(job: Job) -> None:
+    """Stop the run where the audit failed or a gate said no.
+
+    Raises:
+        KeepRun: with the `GateError` that tells why.
+    """
+    figures = job.folder.read_json("evaluation")
+    verdicts = [Verdict(**verdict) for verdict in figures["gates"]]
+    reasons = refusals(figures["leakage_audit"], verdicts)
+    if reasons:
+        place = job.settings.runs / job.folder.run_id / "evaluation.json"
+        raise KeepRun(GateError("\n".join([*reasons, f"nothing was promoted; see {place}"])))
+
+
+def refusals(audit: str, verdicts: list[Verdict]) -> list[str]:
+    """Why the run must not be promoted; empty where nothing stands against it."""
+    reasons = [verdict.sentence() for verdict in verdicts if not verdict.passed]
+    if audit == "fail":
+        reasons.append("the leakage audit failed: see leakage_audit.json for the columns")
+    return reasons
+
+
+def _told(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.3f}"

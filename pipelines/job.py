@@ -1,0 +1,38 @@
+"""What every phase is handed: the settings, the run folder, the day, and a way to tell progress."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from salesops_ml.app.progress import Progress
+from salesops_ml.app.run_folder import RunFolder
+from salesops_ml.periods import parse_moment
+from salesops_ml.settings import Settings
+from salesops_ml.warehouse import Warehouse
+
+
+@dataclass
+class Job:
+    """One run of the pipeline."""
+
+    settings: Settings
+    folder: RunFolder
+    progress: Progress
+    started_at: datetime
+
+    @contextmanager
+    def warehouse(self) -> Iterator[Warehouse]:
+        """The warehouse of the settings, open for reading."""
+        with Warehouse.open(self.settings.warehouse, threads=self.settings.threads) as warehouse:
+            yield warehouse
+
+    def as_of(self, warehouse: Warehouse) -> datetime:
+        """The day that the run speaks of: the configured one, or the end of the record."""
+        if self.settings.as_of is not None:
+            return parse_moment(self.settings.as_of)
+        from salesops_ml.snapshots import record_end
+
+        return record_end(warehouse)

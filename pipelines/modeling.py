@@ -1,0 +1,64 @@
+"""Phase 4, modelling: one distribution per deal, and the revenue that follows from all of them.
+
+The deal model learns from what was known at the border; the forecast is replayed from past days with
+models of those days, learns its weights from that record, and speaks of the months ahead.
+"""
+
+from __future__ import annotations
+
+from pipelines import data_preparation
+from pipelines.job import Job
+from salesops_ml.app.deal_model import Prepared, predict_test, train
+from salesops_ml.app.deployment import model_folder
+from salesops_ml.app.revenue import past_scorer, scored_pipeline, usable_origins
+from salesops_ml.models import DealScores
+from salesops_ml.settings import Settings
+from salesops_ml.snapshots import FeatureSpec, open_deals
+
+STEPS = (
+    ("deal model", 30.0),
+    ("test predictions", 8.0),
+    ("forecast backtest", 25.0),
+    ("forecast", 4.0),
+)
+
+
+def run(job: Job) -> None:
+    """Write the models, predictions, hazards, forecast and forecast_backtest."""
+    prepared, spec = data_preparation.load(job)
+    with job.progress.step("deal model"):
+        model = train(prepared, spec, job.settings)
+        model.save(model_folder(job.folder))
+        job.progress.say(f"deal model: {model.facts['calibration']}")
+    with job.progress.step("test predictions"):
+        predictions, hazards = predict_test(prepared, model, job.settings)
+        job.folder.write_frame("predictions", predictions)
+        job.folder.write_frame("hazards", hazards)
+    _forecast(job, prepared, model, spec)
+
+
+def _forecast(job: Job, prepared: Prepared, model: DealScores, spec: FeatureSpec) -> None:
+    from salesops_ml.forecasts.backtest import backtest_revenue, default_origins
+    from salesops_ml.forecasts.combine import learn_weights
+    from salesops_ml.forecasts.revenue import fit_revenue_model
+
+    settings: Settings = job.settings
+    with job.warehouse() as warehouse:
+        as_of = job.as_of(warehouse)
+        with job.progress.step("forecast backtest"):
+            origins = default_origins(as_of=as_of, settings=settings)
+            origins = usable_origins(origins, prepared.data)
+            scorer = past_scorer(warehouse, prepared, model, spec, settings, origins=origins)
+            record = backtest_revenue(
+                warehouse, scorer, origins=origins, settings=settings, as_of=as_of
+            )
+            job.folder.write_frame("forecast_backtest", record)
+        with job.progress.step("forecast"):
+            deals = open_deals(warehouse, spec, as_of=as_of)
+            pipeline = scored_pipeline(deals, model.curves(deals), as_of=as_of)
+            weights = learn_weights(record, shock=settings.forecast.shock)
+            revenue, forecast = fit_revenue_model(
+                warehouse, pipeline, as_of=as_of, settings=settings, weights=weights
+            )
+            revenue.save(job.folder.folder("models/revenue_forecast"))
+            job.folder.write_frame("forecast", forecast)

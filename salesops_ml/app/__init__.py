@@ -1,0 +1,1 @@
+"""Where core and edges meet: the steps of a run, the run folder, the report."""

@@ -1,0 +1,211 @@
+"""What each command of the command line does, as a text for people and values for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from salesops_ml.periods import parse_moment
+from salesops_ml.settings import Settings, SyntheticSource
+from salesops_ml.warehouse import Warehouse, truth_folder
+
+
+@dataclass(frozen=True)
+class Told:
+    """A result: for people, and for machines."""
+
+    text: str
+    values: Any
+
+
+def synth(settings: Settings) -> Told:
+    """Make and load the synthetic company, whatever source the configuration names."""
+    source = settings.source
+    if not isinstance(source, SyntheticSource):
+        settings = settings.model_copy(update={"source": SyntheticSource()})
+    told = ingest(settings)
+    return Told(f"{told.text}\ntruth: {truth_folder(settings.warehouse)}", told.values)
+
+
+def ingest(settings: Settings) -> Told:
+    """Load the source."""
+    from salesops_ml.crm.ingest import ingest as load
+
+    result = load(settings, ingested_at=_now())
+    lines = [f"{name:<22} {count:>10,}" for name, count in result.rows.items()]
+    lines.append(f"{'rejects':<22} {result.rejects:>10,}")
+    if not result.changed:
+        lines.append("nothing new: the warehouse is as it was")
+    return Told("\n".join(lines), vars(result))
+
+
+def profile(settings: Settings) -> Told:
+    """Quality report and leakage audit of what the warehouse holds."""
+    from salesops_ml.quality.leakage import audit
+    from salesops_ml.quality.report import quality_report
+    from salesops_ml.snapshots import build_dataset, learn_spec
+
+    with _open(settings) as (warehouse, as_of):
+        values = quality_report(warehouse, as_of=as_of)
+        spec = learn_spec(warehouse, settings, as_of=as_of)
+        data = build_dataset(warehouse, settings, spec, as_of=as_of)
+        day = as_of - timedelta(days=settings.models.horizon_days)
+        values["leakage_audit"] = audit(warehouse, data, spec, settings, days=[day])
+    lines = [
+        f"{check['verdict']:<5} {check['check']}: {check['count']:,}"
+        for check in values["checks"]
+        if check["verdict"] != "ok"
+    ]
+    lines += [
+        f"{f['verdict']:<5} {f['check']}: {f['column']}: {f['evidence']}"
+        for f in values["leakage_audit"]["findings"]
+    ]
+    return Told("\n".join(lines), values)
+
+
+def forecast(settings: Settings) -> Told:
+    """Score the open deals with the champion and forecast revenue from them."""
+    from salesops_ml.app.revenue import scored_pipeline
+    from salesops_ml.forecasts.revenue import forecast_revenue
+    from salesops_ml.registry import load_champion
+    from salesops_ml.snapshots import open_deals
+
+    deal_model = load_champion(settings, settings.registry.deal_model).model
+    revenue = load_champion(settings, settings.registry.revenue_model).model
+    with _open(settings) as (warehouse, as_of):
+        deals = open_deals(warehouse, deal_model.spec, as_of=as_of)
+        pipeline = scored_pipeline(deals, deal_model.curves(deals), as_of=as_of)
+        frame = forecast_revenue(
+            warehouse, pipeline, as_of=as_of, settings=settings, weights=revenue.weights
+        )
+    company = frame[frame["node"] == "company"]
+    columns = ["grain", "period", "mean", "p10", "p50", "p90", "closed", "from_open", "from_new"]
+    return Told(_table(company[columns]), _records(frame))
+
+
+def backtest(settings: Settings) -> Told:
+    """The record of past forecasts of the latest run."""
+    from salesops_ml.app.run_folder import latest_run
+    from salesops_ml.forecasts.backtest_scores import backtest_summary
+
+    frame = backtest_summary(latest_run(settings.runs).read_frame("forecast_backtest"))
+    shown = ["grain", "level", "method", "pairs", "wape", "bias", "coverage_80", "coverage_95"]
+    return Told(_table(frame[shown], digits=3), _records(frame))
+
+
+def mine(settings: Settings, out: Path) -> Told:
+    """Bottlenecks, and the map in `out`."""
+    from salesops_ml.figures.process_map import draw_map, map_page
+    from salesops_ml.mining.run import mine as dig
+
+    with _open(settings) as (warehouse, as_of):
+        found = dig(warehouse, as_of=as_of, settings=settings)
+    words: dict[str, Any] = {
+        "title": f"How deals move at {settings.company.name}",
+        "currency": settings.company.base_currency,
+    }
+    shown = (found.transitions, found.stages, found.bottlenecks)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "process_map.svg").write_text(draw_map(*shown, **words), encoding="utf-8")
+    (out / "process_map.html").write_text(map_page(*shown, **words), encoding="utf-8")
+    text = _table(found.bottlenecks.head(15))
+    return Told(f"{text}\nmap: {out / 'process_map.html'}", _records(found.bottlenecks))
+
+
+def kpis(settings: Settings) -> Told:
+    """The KPIs of the company in the latest period of each metric."""
+    from salesops_ml.kpis import compute_kpis
+
+    with _open(settings) as (warehouse, as_of):
+        frame = compute_kpis(warehouse, as_of=as_of, settings=settings)
+    company = frame[frame["node"] == "company"]
+    last = company.groupby("metric", sort=False).tail(1)
+    columns = ["metric", "period", "value", "unit", "target", "status"]
+    return Told(_table(last[columns]), _records(frame))
+
+
+def score(settings: Settings, *, write: bool, dry_run: bool) -> Told:
+    """Scores of the open deals; with `write` into the CRM database, with `dry_run` only the plan."""
+    from salesops_ml.app.deployment import apply_plan, plan_scores, score_with_champion
+    from salesops_ml.scoring import render_plan
+
+    with _open(settings) as (warehouse, as_of):
+        scores, _ = score_with_champion(warehouse, settings, as_of=as_of)
+        values: dict[str, Any] = {"as_of": as_of, "scores": _records(scores)}
+        lines = [f"{len(scores):,} open deals scored as of {as_of}"]
+        if write or dry_run:
+            target, plan = plan_scores(warehouse, scores, settings)
+            lines.append(render_plan(plan))
+            values["plan"] = plan.counts()
+        if write and not dry_run:
+            done = apply_plan(target, plan, run_id=f"score-{as_of:%Y%m%dT%H%M%S}", at=_now())
+            lines.append(f"written: {done.written:,} to {target.place}")
+            values["written"] = done.written
+    if not (write or dry_run):
+        shown = ["deal_id", "p_win", "close_p50_date", "band", "reasons"]
+        lines.append(_table(scores.sort_values("p_win", ascending=False)[shown].head(20), digits=3))
+    return Told("\n".join(lines), values)
+
+
+def promote_version(settings: Settings, version: int) -> Told:
+    """Make a version of the deal model the champion."""
+    from salesops_ml.registry import promote
+
+    name = settings.registry.deal_model
+    before = promote(settings, name, version)
+    return Told(
+        f"champion: {name} version {version} (before: {before or 'none'})",
+        {"name": name, "version": version, "before": before},
+    )
+
+
+def roll_back(settings: Settings) -> Told:
+    """Put the previous champion back."""
+    from salesops_ml.registry import rollback
+
+    name = settings.registry.deal_model
+    version = rollback(settings, name)
+    return Told(f"champion: {name} version {version}", {"name": name, "version": version})
+
+
+def report(settings: Settings) -> Told:
+    """Lay out the latest run's report again."""
+    from salesops_ml.app.report import write_report
+    from salesops_ml.app.run_folder import latest_run
+
+    path = write_report(latest_run(settings.runs))
+    return Told(f"report: {path}", {"report": str(path)})
+
+
+@contextmanager
+def _open(settings: Settings) -> Iterator[tuple[Warehouse, datetime]]:
+    """The warehouse, and the day that the command speaks of."""
+    from salesops_ml.snapshots import record_end
+
+    with Warehouse.open(settings.warehouse, threads=settings.threads) as warehouse:
+        told = settings.as_of
+        yield warehouse, parse_moment(told) if told is not None else record_end(warehouse)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def _table(frame: pd.DataFrame, *, digits: int = 0) -> str:
+    def shown(value: float) -> str:
+        return f"{value:,.{digits}f}"
+
+    return frame.to_string(index=False, float_format=shown, na_rep="-", max_colwidth=60)
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {str(k): (None if v is pd.NaT or v != v else v) for k, v in row.items()}
+        for row in frame.astype(object).to_dict(orient="records")
+    ]

@@ -1,0 +1,129 @@
+"""Putting a run to use: the book, the champion, tonight's scores, and their way into the CRM."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from salesops_ml.app.run_folder import RunFolder
+from salesops_ml.crm.sql_target import Applied, SqlTarget
+from salesops_ml.models import DealScores
+from salesops_ml.registry import (
+    Run,
+    champion_version,
+    load_champion,
+    log_deal_model,
+    log_revenue_model,
+    promote,
+    register,
+)
+from salesops_ml.scoring import WriteBackPlan, plan_write_back, score_open_deals
+from salesops_ml.settings import Settings
+from salesops_ml.snapshots import open_deals
+from salesops_ml.warehouse import Warehouse
+
+
+def register_models(
+    entry: Run,
+    folder: RunFolder,
+    settings: Settings,
+    *,
+    model: DealScores,
+    example: pd.DataFrame,
+    data_source: str,
+) -> dict[str, int]:
+    """Register the run's deal model and revenue model; their versions by registered name.
+
+    Args:
+        entry: the run in the book.
+        example: a few looks, for the signature.
+        data_source: where the data set came from.
+    """
+    from salesops_ml.forecasts.model import RevenueModel
+
+    revenue_folder = folder.folder("models/revenue_forecast")
+    revenue = RevenueModel.load(revenue_folder)
+    asked = pd.DataFrame({"months_ahead": [0.0, 1.0]})
+    entry.log_dataset("dataset", **_dataset_facts(folder, data_source))
+    deal = log_deal_model(
+        entry, model_folder(folder), example=example, predicted=model.predict(example)
+    )
+    money = log_revenue_model(
+        entry, revenue_folder, example=asked, predicted=revenue.predict(asked)
+    )
+    return {
+        settings.registry.deal_model: register(settings, deal),
+        settings.registry.revenue_model: register(settings, money),
+    }
+
+
+def _dataset_facts(folder: RunFolder, source: str) -> dict[str, Any]:
+    path = folder.path / "dataset.parquet"
+    shape = pq.read_metadata(path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {
+        "digest": digest, "source": source, "rows": shape.num_rows, "columns": shape.num_columns,
+    }  # fmt: skip
+
+
+def promote_versions(
+    settings: Settings, versions: dict[str, int], *, failed_gates: list[str]
+) -> None:
+    """Make each version the champion of its name; `GateError` where a gate said no."""
+    for name, version in versions.items():
+        promote(settings, name, version, failed_gates=failed_gates)
+
+
+def score_with_champion(
+    warehouse: Warehouse, settings: Settings, *, as_of: datetime
+) -> tuple[pd.DataFrame, DealScores]:
+    """Tonight's scores of every open deal by the champion, and the champion."""
+    champion = load_champion(settings, settings.registry.deal_model)
+    model: DealScores = champion.model
+    deals = open_deals(warehouse, model.spec, as_of=as_of)
+    scores = score_open_deals(
+        deals, model, as_of=as_of, model_version=champion.label, bands=settings.write_back.bands
+    )
+    context = deals[["deal_id", "stage", "rep_id", "amount", "expected_close_date"]]
+    return scores.merge(context, on="deal_id", how="left", validate="1:1"), model
+
+
+def plan_scores(
+    warehouse: Warehouse, scores: pd.DataFrame, settings: Settings
+) -> tuple[SqlTarget, WriteBackPlan]:
+    """What would be written to the CRM database, held against what stands there."""
+    target = SqlTarget(settings.write_back.url, settings.write_back.table)
+    current = target.current()
+    deals = warehouse.table("deals")
+    closed = deals.filter(deals.status != "open").select("deal_id").to_pyarrow()["deal_id"]
+    gone = set(current["deal_id"]) & set(closed.to_pylist()) - set(scores["deal_id"])
+    plan = plan_write_back(
+        current,
+        scores,
+        min_change=settings.write_back.min_change,
+        closed=gone,
+    )
+    return target, plan
+
+
+def apply_plan(target: SqlTarget, plan: WriteBackPlan, *, run_id: str, at: datetime) -> Applied:
+    """Write the plan in one transaction, journalled."""
+    try:
+        return target.apply(plan, run_id=run_id, at=at)
+    finally:
+        target.dispose()
+
+
+def has_champion(settings: Settings) -> bool:
+    """Whether a deal model is in use."""
+    return champion_version(settings, settings.registry.deal_model) is not None
+
+
+def model_folder(folder: RunFolder) -> Path:
+    """Where a run keeps its deal model."""
+    return folder.folder("models/deal_scores")

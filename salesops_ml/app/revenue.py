@@ -1,0 +1,106 @@
+"""The revenue forecast's steps of a run: scored pipelines, the replayed past, today's forecast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from salesops_ml.app.deal_model import Prepared
+from salesops_ml.evaluation.censoring import LOST, WON
+from salesops_ml.evaluation.splits import labels_at
+from salesops_ml.forecasts.backtest_scores import backtest_summary
+from salesops_ml.forecasts.pipeline_roll_up import ScoredPipeline
+from salesops_ml.models import Curves, DealScores
+from salesops_ml.models.hazard_table import HazardTable
+from salesops_ml.models.hazards import HazardModel, Looks
+from salesops_ml.models.training import LEAST_OUTCOMES
+from salesops_ml.settings import Settings
+from salesops_ml.snapshots import FeatureSpec, open_deals_on
+from salesops_ml.warehouse import Warehouse
+
+REPLAY_ROWS = 60_000
+"""Rows at risk that a replayed model learns from; enough for the pipeline's total."""
+
+
+def scored_pipeline(deals: pd.DataFrame, curves: Curves, *, as_of: datetime) -> ScoredPipeline:
+    """The open deals of a day with their curves, as the forecast takes them."""
+    return ScoredPipeline(
+        as_of=as_of,
+        deals=deals[["deal_id", "amount"]].reset_index(drop=True),
+        days=curves.days,
+        cif_won=curves.cif_won,
+        cif_lost=curves.cif_lost,
+    )
+
+
+def past_scorer(
+    warehouse: Warehouse,
+    prepared: Prepared,
+    model: DealScores,
+    spec: FeatureSpec,
+    settings: Settings,
+    *,
+    origins: Sequence[datetime],
+) -> Callable[[datetime], ScoredPipeline]:
+    """Scores the deals open on each of `origins` with hazards learned from what was known then."""
+    seen = open_deals_on(warehouse, spec, origins)
+    trees = model.timing.trees if isinstance(model.timing, HazardModel) else None
+
+    def score(origin: datetime) -> ScoredPipeline:
+        deals = seen[seen["as_of"] == pd.Timestamp(origin)].reset_index(drop=True)
+        curves = _fit_then(prepared.data, settings, origin, model, trees).curves(deals)
+        return scored_pipeline(deals, curves, as_of=origin)
+
+    return score
+
+
+def _fit_then(
+    data: pd.DataFrame,
+    settings: Settings,
+    origin: datetime,
+    model: DealScores,
+    trees: tuple[int, int] | None,
+) -> HazardModel | HazardTable:
+    """A model of the day: looks before it, outcomes as known on it."""
+    before = data[data["as_of"] < pd.Timestamp(origin)]
+    labels = labels_at(before, origin)
+    event = labels["event"].to_numpy(np.int64)
+    duration = labels["duration"].to_numpy(float)
+    closed = [before.loc[event == cause, "deal_id"].nunique() for cause in (WON, LOST)]
+    if trees is None or model.encoder is None or min(closed) < LEAST_OUTCOMES:
+        return HazardTable.fit(
+            before, event, duration, horizon=settings.models.horizon_days, by_stage=True
+        )
+    models = settings.models.model_copy(update={"max_period_rows": REPLAY_ROWS})
+    return HazardModel.fit(
+        Looks(before, event, duration),
+        encoder=model.encoder.fit(before),
+        models=models,
+        seed=settings.seed,
+        threads=settings.threads,
+        trees=trees,
+    )
+
+
+def usable_origins(origins: Sequence[datetime], data: pd.DataFrame) -> list[datetime]:
+    """The origins before which at least one deal was won and one lost, and looks exist."""
+    ended = data["as_of"] + pd.to_timedelta(data["days_to_outcome"], unit="D")
+    firsts = [ended[data["outcome"] == word].min() for word in ("won", "lost")]
+    if any(pd.isna(first) for first in firsts):
+        return []
+    return [origin for origin in origins if pd.Timestamp(origin) > max(firsts)]
+
+
+def judge_forecast(backtest: pd.DataFrame) -> dict[str, Any]:
+    """The forecast's part of evaluation.json: grain -> level -> method -> figures on the record."""
+    done: dict[str, Any] = {}
+    if backtest.empty:
+        return done
+    for row in backtest_summary(backtest).to_dict(orient="records"):
+        place = done.setdefault(str(row.pop("grain")), {}).setdefault(str(row.pop("level")), {})
+        place[str(row.pop("method"))] = row
+    return done

@@ -1,0 +1,257 @@
+"""`salesops`: the command line, thin; heavy things are imported only by the command that needs them.
+
+Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 a gate said no.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from salesops_ml.errors import SalesOpsError
+
+app = typer.Typer(
+    name="salesops",
+    help="Forecast sales and mine the sales process.",
+    rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+Config = Annotated[Path, typer.Option("--config", help="Configuration file (YAML).")]
+Json = Annotated[
+    Optional[str],  # noqa: UP045 - typer reads the annotation
+    typer.Option("--json", help="Write the result as JSON to this file; - for standard output."),
+]
+AsOf = Annotated[
+    Optional[str],  # noqa: UP045 - typer reads the annotation
+    typer.Option(
+        "--as-of", help="The day to speak of, e.g. 2026-03-31; the record's end if absent."
+    ),
+]
+DEFAULT_CONFIG = Path("configs/demo.yaml")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; errors of ours are told in a sentence, with their exit code."""
+    try:
+        app(args=arguments, standalone_mode=True)
+    except SalesOpsError as error:
+        sys.stderr.write(f"salesops: {error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("salesops: interrupted; nothing half-written was left\n")
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="The folder to make.")],
+) -> None:
+    """Lay a workspace: configs, pipelines and notebooks to start from."""
+    from salesops_ml.app.workspace import lay_workspace
+
+    for path in lay_workspace(folder):
+        typer.echo(path)
+
+
+@app.command()
+def synth(config: Config = DEFAULT_CONFIG, json: Json = None) -> None:
+    """Make the synthetic company of the configuration and load it, with its truth beside it."""
+    from salesops_ml.app import commands
+
+    _tell(commands.synth(_settings(config)), json)
+
+
+@app.command()
+def ingest(config: Config = DEFAULT_CONFIG, json: Json = None) -> None:
+    """Load the configured source into the warehouse, all or nothing."""
+    from salesops_ml.app import commands
+
+    _tell(commands.ingest(_settings(config)), json)
+
+
+@app.command()
+def profile(config: Config = DEFAULT_CONFIG, as_of: AsOf = None, json: Json = None) -> None:
+    """Say what the data holds, what is missing and what that costs; audit it for leaks."""
+    from salesops_ml.app import commands
+
+    _tell(commands.profile(_settings(config, as_of=as_of)), json)
+
+
+@app.command()
+def run(
+    config: Config = DEFAULT_CONFIG,
+    phase: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--phase", help="Run one CRISP-DM phase on the latest run's files."),
+    ] = None,
+    as_of: AsOf = None,
+    json: Json = None,
+) -> None:
+    """Run the pipeline: from the source to scores in the CRM and a report."""
+    phases = _pipelines()
+    names = list(phases.PHASES) if phase is None else [phase]
+    _run_phases(_settings(config, as_of=as_of), names, json, fresh=phase is None)
+
+
+@app.command()
+def train(config: Config = DEFAULT_CONFIG, as_of: AsOf = None, json: Json = None) -> None:
+    """Run the pipeline as far as the evaluation; promote and write nothing."""
+    names = [name for name in _pipelines().PHASES if name != "deployment"]
+    _run_phases(_settings(config, as_of=as_of), names, json, fresh=True)
+
+
+@app.command()
+def evaluate(config: Config = DEFAULT_CONFIG, json: Json = None) -> None:
+    """Judge the latest run's model again, against the gates of the configuration."""
+    _run_phases(_settings(config), ["evaluation"], json, fresh=False)
+
+
+@app.command()
+def forecast(config: Config = DEFAULT_CONFIG, as_of: AsOf = None, json: Json = None) -> None:
+    """Forecast revenue with the champion."""
+    from salesops_ml.app import commands
+
+    _tell(commands.forecast(_settings(config, as_of=as_of)), json)
+
+
+@app.command()
+def backtest(config: Config = DEFAULT_CONFIG, json: Json = None) -> None:
+    """Tell the record of past forecasts in the latest run, method by method."""
+    from salesops_ml.app import commands
+
+    _tell(commands.backtest(_settings(config)), json)
+
+
+@app.command()
+def mine(
+    config: Config = DEFAULT_CONFIG,
+    as_of: AsOf = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder for the map.")] = Path("."),
+    json: Json = None,
+) -> None:
+    """Find the bottlenecks and draw the map."""
+    from salesops_ml.app import commands
+
+    _tell(commands.mine(_settings(config, as_of=as_of), out), json)
+
+
+@app.command()
+def kpis(config: Config = DEFAULT_CONFIG, as_of: AsOf = None, json: Json = None) -> None:
+    """Compute the KPIs of the last periods."""
+    from salesops_ml.app import commands
+
+    _tell(commands.kpis(_settings(config, as_of=as_of)), json)
+
+
+@app.command()
+def score(
+    config: Config = DEFAULT_CONFIG,
+    as_of: AsOf = None,
+    write_back: Annotated[
+        bool, typer.Option("--write-back", help="Write the scores to the CRM database.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")
+    ] = False,
+    json: Json = None,
+) -> None:
+    """Score every open deal with the champion."""
+    from salesops_ml.app import commands
+
+    settings = _settings(config, as_of=as_of)
+    _tell(commands.score(settings, write=write_back, dry_run=dry_run), json)
+
+
+@app.command()
+def promote(
+    version: Annotated[int, typer.Argument(help="Version of the deal model.")],
+    config: Config = DEFAULT_CONFIG,
+    json: Json = None,
+) -> None:
+    """Make a registered version of the deal model the champion."""
+    from salesops_ml.app import commands
+
+    _tell(commands.promote_version(_settings(config), version), json)
+
+
+@app.command()
+def rollback(config: Config = DEFAULT_CONFIG, json: Json = None) -> None:
+    """Put the champion before this one back into use."""
+    from salesops_ml.app import commands
+
+    _tell(commands.roll_back(_settings(config)), json)
+
+
+@app.command()
+def report(config: Config = DEFAULT_CONFIG, json: Json = None) -> None:
+    """Lay out the report of the latest run again."""
+    from salesops_ml.app import commands
+
+    _tell(commands.report(_settings(config)), json)
+
+
+def _settings(config: Path, *, as_of: str | None = None) -> Any:
+    from salesops_ml.periods import parse_moment
+    from salesops_ml.settings import load
+
+    if as_of is not None:
+        parse_moment(as_of, what="--as-of")
+    return load(config, overrides={"as_of": as_of} if as_of else None)
+
+
+def _pipelines() -> Any:
+    """The workspace's own pipelines, from the folder that the command runs in."""
+    import importlib
+
+    from salesops_ml.errors import UsageError
+
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module("pipelines.phases")
+    except ModuleNotFoundError as error:
+        if error.name not in ("pipelines", "pipelines.phases"):
+            raise
+        raise UsageError(
+            f"{Path.cwd()}: no `pipelines` here; go to a workspace, or lay one with `salesops init`"
+        ) from error
+
+
+def _run_phases(settings: Any, names: list[str], json: str | None, *, fresh: bool) -> None:
+    place = _pipelines().run_phases(settings, phases=names, fresh=fresh)
+    from salesops_ml.app.commands import Told
+
+    words = [f"run folder: {place}"]
+    if (place / "report.html").exists() and "deployment" in names:
+        words.append(f"report:     {place / 'report.html'}")
+    _tell(Told("\n".join(words), {"run": str(place)}), json)
+
+
+def _tell(told: Any, json: str | None) -> None:
+    """The result for the reader on standard output, or as JSON where asked."""
+    import json as js
+
+    if json is None:
+        typer.echo(told.text)
+        return
+    text = js.dumps(told.values, indent=1, ensure_ascii=False, default=str)
+    if json == "-":
+        typer.echo(text)
+        return
+    try:
+        Path(json).write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise SalesOpsError(f"--json {json}: cannot be written: {error}") from error
+    typer.echo(told.text)
+
+
+if __name__ == "__main__":
+    main()
