@@ -104,24 +104,24 @@ class FaultRates:
 
 
 STAGES = (
-    StageRates("Lead", advance=0.040, skip=0.004, lost=0.018, probability=0.10, expected_days=14),
+    StageRates("Lead", advance=0.040, skip=0.004, lost=0.018, probability=0.10, expected_days=21),
     StageRates(
         "Qualified", advance=0.034, back=0.003, skip=0.003, lost=0.014,
-        probability=0.25, expected_days=14,
+        probability=0.25, expected_days=20,
     ),
     StageRates(
         "Discovery", advance=0.030, back=0.003, skip=0.003, lost=0.012,
-        probability=0.40, expected_days=15,
+        probability=0.40, expected_days=21,
     ),
     StageRates(
         "Proposal", advance=0.030, back=0.004, skip=0.003, won=0.002, lost=0.012,
-        probability=0.60, expected_days=15,
+        probability=0.60, expected_days=20,
     ),
     StageRates(
         "Negotiation", advance=0.032, back=0.004, won=0.005, lost=0.011,
-        probability=0.75, expected_days=14,
+        probability=0.75, expected_days=18,
     ),
-    StageRates("Contract", back=0.003, won=0.055, lost=0.008, probability=0.90, expected_days=8),
+    StageRates("Contract", back=0.003, won=0.055, lost=0.008, probability=0.90, expected_days=10),
 )  # fmt: skip
 
 PRODUCTS = (
@@ -239,7 +239,7 @@ class WorldParameters:
     amount_effect: float = 0.20
     optimism: float = 1.0
     activity: float = 1.0
-    planted: tuple[Bottleneck, ...] = (Bottleneck("Contract", "discount", slowdown=0.3),)
+    planted: tuple[Bottleneck, ...] = (Bottleneck("Contract", "discount", slowdown=0.2),)
     plant_leak: bool = False
     faults: FaultRates = field(default_factory=FaultRates)
 

@@ -242,7 +242,8 @@ class _Chunk:
 
     def open(self) -> Floats:
         """The open mass of each row."""
-        return np.sum([layer.open() for layer in self.layers()], axis=0)
+        total: Floats = np.sum([layer.open() for layer in self.layers()], axis=0)
+        return total
 
     def keep_rows(self, rows: Days) -> None:
         """Go on with some of the rows only."""

@@ -8,9 +8,11 @@ from salesops_ml.schema import TABLES, Attribute, CanonicalTables
 from salesops_ml.synthetic import directory, pipeline, plans
 from salesops_ml.synthetic.activities import activities_table, all_activities
 from salesops_ml.synthetic.amounts import AmountPath, Rates, amount_path, exchange, rates_table
+from salesops_ml.synthetic.bottlenecks import bottleneck_tables
 from salesops_ml.synthetic.changes import changes_table, field_histories
 from salesops_ml.synthetic.clock import Clock
 from salesops_ml.synthetic.demand import arrive, open_accounts
+from salesops_ml.synthetic.drivers import driver_tables
 from salesops_ml.synthetic.facts import Facts
 from salesops_ml.synthetic.faults import rejected
 from salesops_ml.synthetic.hazards import deal_laws
@@ -41,7 +43,9 @@ def generate(parameters: WorldParameters) -> CanonicalTables:
     extra = pipeline.attributes(parameters.plant_leak)
     shaped = {name: _shaped(name, rows, extra) for name, rows in tables.items()}
     rejects, counts = rejected(facts, {name: rows.num_rows for name, rows in shaped.items()})
-    return CanonicalTables(shaped, rejects, extra, counts, truth_tables(facts, paths))
+    truth = truth_tables(facts, paths) | bottleneck_tables(facts, amounts, rates)
+    truth |= driver_tables(parameters)
+    return CanonicalTables(shaped, rejects, extra, counts, truth)
 
 
 def simulate_facts(parameters: WorldParameters) -> Facts:
