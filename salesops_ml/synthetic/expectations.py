@@ -27,7 +27,7 @@ def close_dates(facts: Facts) -> tuple[Days, Floats, Days]:
     expected = _rounded(facts, rng, np.maximum(guess, 7.0) + facts.deals.created)
     last = facts.first_entry(len(facts.world.stages) - 1)
     renewals = np.stack([facts.first_entry(facts.quote_stage), last])
-    notes = [(np.arange(count), facts.starts, expected)]
+    notes = [(np.arange(count), facts.starts, expected.copy())]
     rows, position = np.arange(count), facts.starts.copy()
     for _ in range(_MOST_CHANGES):
         rows, moment, fresh = _next_guess(facts, rng, rows, position, expected, renewals, optimism)
