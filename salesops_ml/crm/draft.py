@@ -103,7 +103,8 @@ def rejects_of(
 def refuse_mostly_rejected(draft: Draft) -> None:
     """Raise `SourceError` where more than half of a table's rows could not be used."""
     for name, lost in draft.left.items():
-        read = lost + draft.tables[name].num_rows
+        kept = draft.tables[name].num_rows if name in draft.tables else 0
+        read = lost + kept
         if lost > _MOST_REJECTED * read:
             raise SourceError(_mostly_rejected(name, read, lost, draft.all_rejects()))
 

@@ -18,7 +18,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from salesops_ml.crm.attributes import declared
-from salesops_ml.crm.draft import FILE, LINE, Draft, joined, place, rejects_of
+from salesops_ml.crm.draft import (
+    FILE,
+    LINE,
+    Draft,
+    joined,
+    place,
+    refuse_mostly_rejected,
+    rejects_of,
+)
 from salesops_ml.crm.log_events import Events, case_column, read_events, with_lines
 from salesops_ml.crm.stages import PIPELINE
 from salesops_ml.crm.values import Format, cure, expected, parse
@@ -38,6 +46,11 @@ def read_event_log(settings: Settings, *, progress: Callable[[int], None] | None
     source = settings.source
     assert isinstance(source, EventLogSource)
     events = read_events(source, progress=progress)
+    located = partial(with_lines, source)
+    left = {"stage_events": events.rejects.num_rows}
+    draft = Draft({}, (events.rejects,), (), {}, left, source.time_zone, located=located)
+    if events.frame.empty:
+        refuse_mostly_rejected(draft)
     roles = _roles(source, sorted(events.frame["activity"].unique()))
     frame = events.frame.assign(role=events.frame["activity"].map(roles))
     stage_events, left_stages = _stage_events(frame[frame["role"] == "stage"])
@@ -60,9 +73,7 @@ def read_event_log(settings: Settings, *, progress: Callable[[int], None] | None
         **left_stages,
         **left_activities,
     }
-    located = partial(with_lines, source)
-    left = {"stage_events": events.rejects.num_rows}
-    draft = Draft(tables, (events.rejects,), (), counts, left, source.time_zone, located=located)
+    draft = replace(draft, tables=tables, counts=counts)
     draft = _with_case_values(draft, settings, events.cases)
     changes = _changes(draft.tables["deals"], stage_events, source)
     kept = {name: table for name, table in draft.tables.items() if table.num_rows}

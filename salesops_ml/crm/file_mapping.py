@@ -111,14 +111,23 @@ def _complete(place: str, table: str, filled: set[str]) -> None:
 
 def _in_file(mapping: Mapping, header: list[str]) -> None:
     part = mapping.part
-    wanted = {f"columns.{column.name}": column.source for column in mapping.columns}
-    wanted |= {f"select.{name}": name for name in part.select}
-    wanted["cursor"] = part.cursor
+    place = mapping.place
+    wanted = {_setting(mapping, column): column.source for column in mapping.columns}
+    wanted |= {f"{place}.select.{name}": name for name in part.select}
+    wanted[f"{place}.cursor"] = part.cursor
     for setting, column in wanted.items():
         if column is not None and column not in header and column not in part.lookup:
             near = get_close_matches(column, header, n=1)
             hint = f"did you mean `{near[0]}`?" if near else f"it has: {', '.join(header)}"
             raise SourceError(
-                f"{part.path}: has no column `{column}`, which `{mapping.place}.{setting}` "
-                f"names; {hint}"
+                f"{part.path}: has no column `{column}`, which `{setting}` names; {hint}"
             )
+
+
+def _setting(mapping: Mapping, column: MappedColumn) -> str:
+    """Where the configuration names the source of `column`."""
+    if column.target == column.name:
+        return f"{mapping.place}.columns.{column.name}"
+    if column.name in mapping.part.attributes:
+        return f"{mapping.place}.attributes.{column.name}"
+    return "split.column"

@@ -155,7 +155,7 @@ class _CsvColumns:
         try:
             line = self._reader.line_num + 1
             for row in self._reader:
-                if row:
+                if any(row):
                     yield line, row
                 line = self._reader.line_num + 1
         except csv.Error as error:

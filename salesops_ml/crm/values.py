@@ -51,8 +51,9 @@ def parse(cells: pa.ChunkedArray, kind: Kind, form: Format) -> Parsed:
         >>> [str(value) for value in parsed.values], parsed.bad.to_pylist()
         (['1054.50', 'None', 'None'], [False, True, False])
     """
-    read = _READERS[kind](cells, form)
-    values = read.cast(ARROW[kind])
+    if _is_text(cells.type):
+        cells = as_text(cells)
+    values = _READERS[kind](cells, form).cast(ARROW[kind])
     return Parsed(values, pc.and_(pc.is_valid(cells), pc.is_null(values)))
 
 
@@ -193,6 +194,12 @@ def _booleans(cells: pa.ChunkedArray, form: Format) -> pa.ChunkedArray:
 
 def _strings(cells: pa.ChunkedArray, form: Format) -> pa.ChunkedArray:
     return as_text(cells)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    types = pa.types
+    tests = (types.is_string, types.is_large_string, types.is_string_view, types.is_dictionary)
+    return any(test(kind) for test in tests)
 
 
 def _is_number(kind: pa.DataType) -> bool:
