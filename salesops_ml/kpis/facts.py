@@ -24,6 +24,8 @@ from salesops_ml.periods import Period, fiscal_month, periods_between, utc_midni
 from salesops_ml.settings import Settings
 from salesops_ml.warehouse import Warehouse
 
+_TICK = timedelta(microseconds=1)
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -65,16 +67,20 @@ class Facts:
 
     @cached_property
     def spans(self) -> ir.Table:
-        """period, starts_on, ends_on (the day after), starts_at, ends_at, until (ends_at or as_of)."""
+        """One row a period: its days, its moments, and the last ones before it and in it.
+
+        Columns: period, starts_on, ends_on (the day after), starts_at, ends_at, `before` (the last
+        moment before it) and `until` (the last moment in it, or `as_of` while it is in progress).
+        """
         zone = self.settings.company.time_zone
         rows = []
         for period in self.periods:
             starts_at, ends_at = period.bounds(zone)
-            until = min(ends_at, self.as_of)
-            rows.append((period.label, period.start, period.end, starts_at, ends_at, until))
-        moment = pa.timestamp("us")
-        kinds = (pa.string(), pa.date32(), pa.date32(), moment, moment, moment)
-        names = ("period", "starts_on", "ends_on", "starts_at", "ends_at", "until")
+            until = self.as_of if self.as_of < ends_at else ends_at - _TICK
+            moments = (starts_at, ends_at, starts_at - _TICK, until)
+            rows.append((period.label, period.start, period.end, *moments))
+        names = ("period", "starts_on", "ends_on", "starts_at", "ends_at", "before", "until")
+        kinds = (pa.string(), pa.date32(), pa.date32(), *[pa.timestamp("us")] * 4)
         schema = pa.schema(list(zip(names, kinds, strict=True)))
         columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in names]
         return ibis.memtable(pa.table(columns, schema=schema))
@@ -208,8 +214,8 @@ class Facts:
 
     @cached_property
     def at_start(self) -> ir.Table:
-        """Deals open at the first moment of each period: period, deal_id, stage, amount, ..."""
-        return self.keep(self._open("starts_at"))
+        """Deals open just before each period, so that what its first moment brings is new in it."""
+        return self.keep(self._open("before"))
 
     @cached_property
     def at_end(self) -> ir.Table:
@@ -276,7 +282,7 @@ def recent_periods(as_of: datetime, settings: Settings) -> list[Period]:
     offset = utc_midnight(as_of.date(), settings.company.time_zone) - datetime.combine(
         as_of.date(), datetime.min.time()
     )
-    last = (as_of - offset - timedelta(microseconds=1)).date()
+    last = (as_of - offset - _TICK).date()
     first = last - timedelta(days=max(settings.kpis.quarters * 92, settings.kpis.months * 31) + 92)
     quarters = periods_between(first, last, "quarter", fiscal_start_month=starts)
     months = periods_between(first, last, "month", fiscal_start_month=starts)

@@ -43,7 +43,7 @@ def model_weighted_pipeline(facts: Facts, probabilities: pd.DataFrame) -> pd.Dat
         )
     )
     now = facts.spanned(facts.open_at_end)
-    now = now.filter(now.until == ibis.literal(facts.as_of).cast("timestamp(6)"))
+    now = now.filter(now.ends_at >= facts.as_of)
     now = now.drop("probability").inner_join(chances, now.deal_id == chances["_deal"])
     return _weighted(now.rename(probability="_chance"), "weighted_pipeline_model")
 
@@ -72,7 +72,7 @@ def pipeline_coverage(facts: Facts) -> pd.DataFrame:
     """
     quotas = node_quotas(facts)
     start = _against(_due(facts.spanned(facts.open_at_start)), quotas)
-    running = facts.spans.filter(facts.spans.until < facts.spans.ends_at)
+    running = facts.spans.filter(facts.spans.ends_at > facts.as_of)
     due = _due(facts.spanned(facts.open_at_end))
     now = _against(due, quotas.semi_join(running, "period"))
     now = with_won(now.rename(due="n"), facts).drop("n").rename(n="due")

@@ -42,7 +42,7 @@ def _both_ends(facts: Facts) -> ir.Table:
     Columns: was_open, was_due, old, old_own, old_rep; status (open, won, lost, null where it did not
     exist), is_due, new, new_own, new_rep; is_new, whether it was created in the period.
     """
-    start = _due_flag(facts, facts.at_start, "starts_at")
+    start = _due_flag(facts, facts.at_start, "before")
     start = start.select(
         *_KEY, was_due="due", old="amount", old_own="own", old_rep="rep_id", was_open=True
     )
