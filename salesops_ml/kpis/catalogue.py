@@ -104,7 +104,7 @@ def compute_kpis(
             parts.append(model_weighted_pipeline(facts, probabilities))
         expected = expected_days(facts)
     rows = pd.concat(parts, ignore_index=True)
-    told = rows["metric"].str.partition(":")[0]
+    told = rows["metric"].astype(str).str.split(":", n=1).str[0]
     return _table(rows[~told.isin(missing)], settings, expected)
 
 
@@ -122,7 +122,9 @@ def compute_kpi(
         raise UsageError(f"`{name}` is no KPI; there are: {known}")
     with Facts.known(warehouse, as_of=as_of, settings=settings, periods=[period]) as facts:
         rows = found[0](facts)
-    return rows[rows["metric"].str.partition(":")[0] == name].reset_index(drop=True)
+    return rows[rows["metric"].astype(str).str.split(":", n=1).str[0] == name].reset_index(
+        drop=True
+    )
 
 
 def missing_metrics(warehouse: Warehouse) -> dict[str, tuple[str, ...]]:
