@@ -68,7 +68,10 @@ class Warehouse:
         try:
             raw = duckdb.connect(str(path), read_only=True)
         except duckdb.IOException as error:
-            raise DataError(f"{path}: cannot be opened, is another job writing? {error}") from error
+            raise DataError(
+                f"{path}: cannot be opened, is another job writing? {error}; "
+                "if it is no warehouse of ours, move it away"
+            ) from error
         if threads:
             raw.execute(f"SET threads = {int(threads)}")
         try:

@@ -28,9 +28,10 @@ def with_base_amounts(draft: Draft, settings: Settings) -> Draft:
     draft = replace(draft, tables={**draft.tables, "deals": deals})
     if "amount" not in deals.column_names:
         return draft
-    days = pc.coalesce(*(deals[name] for name in ("closed_at", "created_at")
-                         if name in deals.column_names),
-                       pa.scalar(None, ARROW["timestamp"]))  # fmt: skip
+    days = pa.chunked_array([pa.nulls(deals.num_rows, ARROW["timestamp"])])
+    for name in ("closed_at", "created_at"):
+        if name in deals.column_names:
+            days = pc.coalesce(days, deals[name])
     rates = rates_on(draft.tables, deals["currency"], days, settings.company.base_currency)
     amounts = in_base(deals["amount"], rates)
     if "amount_base" in deals.column_names:

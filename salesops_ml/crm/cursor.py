@@ -28,27 +28,28 @@ _WITHOUT_SEQ = {
 }
 
 
-def with_cursor(draft: Draft, table: str, part: FileTable, cells: pa.ChunkedArray) -> Draft:
-    """The table with each row's cursor as a number beside it; a row without one is a reject.
+def cursors(
+    table: str, part: FileTable, raw: pa.Table
+) -> tuple[pa.ChunkedArray, pa.ChunkedArray, pa.Table]:
+    """Each row's cursor as a number, which rows have none, and those as rejects.
 
     Raises:
         ConfigError: the column holds neither times nor numbers.
     """
-    rows = draft.tables[table]
+    cells = raw[part.cursor]
     values = _as_number(cells, part)
-    if rows.num_rows and values.null_count == rows.num_rows:
+    if raw.num_rows and values.null_count == raw.num_rows:
         raise ConfigError(
             f"`source.tables.{table}.cursor`: column `{part.cursor}` of {part.path} holds neither "
             "times nor numbers; name a column that grows with every change"
         )
-    rows = rows.append_column(CURSOR, values)
     missing = pc.is_null(values)
     noted = rejects_of(
-        rows.filter(missing), table=table, column=str(part.cursor),
+        raw.filter(missing), table=table, column=str(part.cursor),
         values=as_text(cells).filter(missing), reason="is no cursor: neither a time nor a number",
         cure="fill it in: without it nobody can tell whether the row is new",
     )  # fmt: skip
-    return replace(draft, tables={**draft.tables, table: rows}).without(table, missing, noted)
+    return values, missing, noted
 
 
 def _as_number(cells: pa.ChunkedArray, part: FileTable) -> pa.ChunkedArray:

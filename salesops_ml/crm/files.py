@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from salesops_ml.crm.attributes import declared
 from salesops_ml.crm.change_feed import tracked_kinds, with_plain_changes
-from salesops_ml.crm.cursor import with_cursor
+from salesops_ml.crm.cursor import CURSOR, cursors
 from salesops_ml.crm.draft import FILE, LINE, Draft, joined, place, rejects_of
 from salesops_ml.crm.file_mapping import MappedColumn, Mapping, mapping_of
 from salesops_ml.crm.source_values import Reader, source_values
@@ -98,11 +98,13 @@ def _mapped(mapping: Mapping, cells: Cells, reader: Reader) -> Draft:
         columns[column.target] = parsed.values
         bad = pc.or_(bad, parsed.bad)
         rejects.append(_unreadable(mapping, column, raw, values, parsed))
+    if part.cursor:
+        columns[CURSOR], missing, noted = cursors(table, part, raw)
+        bad = pc.or_(bad, missing)
+        rejects.append(noted)
     rows = pa.table({**columns, FILE: raw[FILE], LINE: raw[LINE]})
     draft = Draft({table: rows}, (), mapping.attributes, _not_selected(mapping, everything, raw),
                   {table: len(cells.ragged)})  # fmt: skip
-    if part.cursor:
-        draft = with_cursor(draft, table, part, raw[part.cursor])
     return draft.without(table, bad, joined(rejects))
 
 

@@ -51,7 +51,8 @@ def ingest(
         ConfigError: the mapping names what is not there.
         DataError: the warehouse cannot be written, or the source has no deals.
     """
-    draft, landing = _with_landed(settings, read_draft(settings, progress=progress))
+    before = _landed(settings.warehouse)
+    draft, landing = _laid_over(before, settings, read_draft(settings, progress=progress))
     tables = settle(draft, settings)
     tables = complete_history(tables, base_currency=settings.company.base_currency)
     changed = publish(settings.warehouse, tables, ingested_at=ingested_at, landing=landing)
@@ -59,12 +60,11 @@ def ingest(
     return IngestResult(changed, rows, dict(tables.counts), tables.rejects.num_rows)
 
 
-def _with_landed(settings: Settings, draft: Draft) -> tuple[Draft, Landing]:
+def _laid_over(before: Landing | None, settings: Settings, draft: Draft) -> tuple[Draft, Landing]:
     """What was read, laid over what earlier loads by the same mapping landed."""
     source = hashlib.sha256(settings.source.model_dump_json().encode()).hexdigest()
-    before = _landed(settings.warehouse)
-    same = before is not None and before.source == source
-    draft, landed = merged(draft, before.tables if before is not None and same else {})
+    known = before.tables if before is not None and before.source == source else {}
+    draft, landed = merged(draft, known)
     return draft, Landing(source, landed)
 
 

@@ -128,7 +128,7 @@ def test_a_file_that_is_no_table_is_an_error_that_names_it(tmp_path: Path, name:
 
 
 def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="none.csv: no such file"):
+    with pytest.raises(SourceError, match=r"none.csv: no such file"):
         read_cells(tmp_path / "none.csv", Layout())
 
 
