@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from salesops_ml.mining.clock import Clock
-from salesops_ml.mining.steps import NEVER, OPEN, Floats, Ints, Mask, Steps
+from salesops_ml.mining.steps import ENDED, NEVER, OPEN, WON, Floats, Ints, Mask, Steps
 
 NOWHERE = -1
 
@@ -69,8 +69,50 @@ class Endings:
 
 def endings_after(steps: Steps, case: Ints, moment: Ints, clock: Clock) -> Endings:
     """What came after `moment` (n,) in deals `case` (n,)."""
-    from salesops_ml.mining.steps import WON
-
     outcome = steps.outcome[case]
     end = np.where(outcome == OPEN, steps.as_of, steps.closed[case])
     return Endings(clock.days(moment, np.maximum(end, moment)), outcome != OPEN, outcome == WON)
+
+
+@dataclass(frozen=True)
+class Stays:
+    """Visits of open stages, and by which kind of door each ended.
+
+    At most one of the four is true in a row; none where the deal is still there, or where it ended
+    without being won or lost.
+
+    Attributes:
+        visits: the visits, (n,) rows.
+        onward: it moved on, to a stage that comes later.
+        won: it was won.
+        back: it went back, or into the same stage again.
+        lost: it was lost.
+    """
+
+    visits: Visits
+    onward: Mask
+    won: Mask
+    back: Mask
+    lost: Mask
+
+
+def stays_of(steps: Steps, order: Ints, clock: Clock) -> Stays:
+    """The visits of open stages; `order` (a,) is each stage's turn in the process."""
+    every = visits_of(steps, clock)
+    kept = np.flatnonzero(~steps.closing[every.stage])
+    visits = Visits(*(getattr(every, name)[kept] for name in Visits.__dataclass_fields__))
+    entered = np.maximum(visits.target, 0)
+    closes = np.where(visits.target == NOWHERE, visits.exited, steps.closing[entered])
+    wins = np.where(
+        visits.target == NOWHERE, steps.outcome[visits.case] == WON, steps.winning[entered]
+    )
+    over = (visits.target == NOWHERE) & (steps.outcome[visits.case] == ENDED)
+    stays_open = visits.exited & ~closes
+    later = order[entered] > order[visits.stage]
+    return Stays(
+        visits,
+        onward=stays_open & later,
+        won=visits.exited & closes & wins,
+        back=stays_open & ~later,
+        lost=visits.exited & closes & ~wins & ~over,
+    )
