@@ -1,0 +1,248 @@
+"""The time machine: forecast again from days gone by, with what was known then, and see what came.
+
+At each origin the deals are read, the rates learned and the pipeline scored as of that day. Lessons
+(weights, shock, widths) come from earlier origins alone, judged by what was known on the day of the
+new forecast. Only at the end is everything held against the actual amounts, as known at `as_of`.
+
+A node's actual is what its members as of the origin brought: who moves later takes their deals along,
+as in the forecast; who joined later is placed where they stand at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from salesops_ml.errors import UsageError
+from salesops_ml.forecasts.baselines import RUN_RATES, at_pace, by_share, crm_weighted, run_rate
+from salesops_ml.forecasts.batch import Floats
+from salesops_ml.forecasts.combine import LEVELS, QUANTILES, learn_weights
+from salesops_ml.forecasts.hierarchy import ROOT, UNKNOWN, Organisation, ancestors, depth
+from salesops_ml.forecasts.history import History, read_history
+from salesops_ml.forecasts.model import RevenueModel, learn_revenue_model
+from salesops_ml.forecasts.outlook import Outlook, local_day
+from salesops_ml.forecasts.pipeline_roll_up import ScoredPipeline
+from salesops_ml.forecasts.projection import Projection, period_rows
+from salesops_ml.forecasts.revenue import placed
+from salesops_ml.periods import Grain, fiscal_month, period_of
+from salesops_ml.settings import Settings
+from salesops_ml.warehouse import Warehouse
+
+Scorer = Callable[[datetime], ScoredPipeline]
+"""Scores the deals open on a day with a model that has seen nothing later."""
+
+COLUMNS = (
+    "origin", "node", "level", "grain", "period", "period_start", "method", "horizon",
+    "days_to_end", "mean", *QUANTILES, "closed", "actual", "variance", "loading",
+)  # fmt: skip
+_MONTHS_TOGETHER = 0.5
+"""Correlation of the series model's errors between months of a quarter."""
+
+
+def backtest_revenue(
+    warehouse: Warehouse,
+    scorer: Scorer,
+    *,
+    origins: Sequence[datetime],
+    settings: Settings,
+    as_of: datetime,
+) -> pd.DataFrame:
+    """Replay forecasts from `origins` beside baselines that knew as much.
+
+    Methods: `ours` (closed + open + new, combined and calibrated by earlier origins), `bottom_up`
+    (the same without lessons), `series`, `crm_weighted_pipeline` (where the CRM keeps probabilities
+    and expected close dates), `run_rate` (12 months) and `run_rate_3`.
+
+    Args:
+        scorer: gives the scored pipeline of a day.
+        origins: the days to forecast from, each before `as_of`.
+        as_of: until when actual amounts are known; periods that end later are left out.
+
+    Returns:
+        One row per origin, node, period and method. `horizon` counts months or quarters ahead, 0
+        for the one of the origin; quantiles are NaN where a baseline has none; `variance` and
+        `loading` (bottom-up, company) are what `learn_weights` needs.
+
+    Raises:
+        UsageError: an origin is not before `as_of`.
+    """
+    late = [origin for origin in origins if origin >= as_of]
+    if late:
+        raise UsageError(
+            f"`origins` holds {late[0]}, not before `as_of` {as_of}; choose earlier days"
+        )
+    replays: list[_Replay] = []
+    for origin in sorted(set(origins)):
+        history = read_history(warehouse, as_of=origin, settings=settings)
+        lessons = pd.concat([_judged(one, history) for one in replays]) if replays else _NOTHING
+        weights = learn_weights(lessons, shock=settings.forecast.shock)
+        model = learn_revenue_model(history, settings, weights)
+        projection = model.project(placed(scorer(origin), history))
+        rows = _all_methods(projection, history, model, settings.forecast.hierarchy)
+        replays.append(_Replay(history.organisation, rows.assign(origin=pd.Timestamp(origin))))
+    if not replays:
+        return _NOTHING.copy()
+    final = read_history(warehouse, as_of=as_of, settings=settings)
+    judged = pd.concat([_judged(one, final) for one in replays], ignore_index=True)
+    return judged[judged["actual"].notna()].reset_index(drop=True)[[*COLUMNS]]
+
+
+def default_origins(
+    *,
+    as_of: datetime,
+    settings: Settings,
+    at: Literal["month_start", "mid_quarter"] = "month_start",
+) -> list[datetime]:
+    """The last `forecast.backtest_origins` days whose own month (or quarter) has ended by `as_of`.
+
+    `month_start` is the first moment of a month, `mid_quarter` four weeks into a quarter.
+
+    Example:
+        >>> asked = Settings.model_validate({"forecast": {"backtest_origins": 2}})
+        >>> [str(day.date()) for day in default_origins(as_of=datetime(2026, 3, 9), settings=asked)]
+        ['2026-01-01', '2026-02-01']
+    """
+    grain: Grain = "month" if at == "month_start" else "quarter"
+    company = settings.company
+    first = fiscal_month(company.fiscal_year_starts)
+    day = local_day(as_of, company.time_zone)
+    period = period_of(day, grain, fiscal_start_month=first)
+    origins: list[datetime] = []
+    while len(origins) < settings.forecast.backtest_origins:
+        begin, end = period.bounds(company.time_zone)
+        if end <= as_of:
+            origins.append(begin if grain == "month" else begin + timedelta(days=28))
+        period = period_of(period.start - timedelta(days=1), grain, fiscal_start_month=first)
+    return sorted(origins)
+
+
+@dataclass(frozen=True)
+class _Replay:
+    """What was said on one day, and who belonged where then."""
+
+    organisation: Organisation
+    rows: pd.DataFrame
+
+
+_NOTHING = pd.DataFrame({name: pd.Series(dtype=object) for name in COLUMNS})
+
+
+def _all_methods(
+    projection: Projection, history: History, model: RevenueModel, levels: tuple[str, ...]
+) -> pd.DataFrame:
+    """Every method's rows of one origin, not yet held against anything."""
+    ours = projection.frame(model.weights).assign(method="ours")
+    plain = projection.frame().assign(method="bottom_up")
+    plain = _with_chance(plain, projection)
+    parts = [ours, plain, _series(projection, model)]
+    for name, months in RUN_RATES.items():
+        pace = run_rate(history, model, months)
+        if pace is not None:
+            totals = at_pace(pace, projection.view, projection.closed)
+            parts.append(_means(projection, totals, name))
+    weighted = {
+        grain: crm_weighted(history, model, projection.periods(grain), closed)
+        for grain, closed in (
+            ("month", projection.closed.month), ("quarter", projection.closed.quarter),
+        )
+    }  # fmt: skip
+    parts.append(_means(projection, weighted, "crm_weighted_pipeline"))
+    rows = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    names = np.array([ROOT, *levels], dtype=object)
+    rows["level"] = names[rows["node"].map(depth).to_numpy(dtype=np.int64)]
+    return _dated(rows, projection.view)
+
+
+def _with_chance(rows: pd.DataFrame, projection: Projection) -> pd.DataFrame:
+    """The company's months with the size of chance and of the shared factor."""
+    months = [month.label for month in projection.view.months]
+    company = (rows["node"] == ROOT) & (rows["grain"] == "month")
+    for name, values in (("variance", projection.variance), ("loading", projection.loading)):
+        by_month = dict(zip(months, values.tolist(), strict=True))
+        rows[name] = rows["period"].map(by_month).where(company)
+    return rows
+
+
+def _means(
+    projection: Projection, totals: dict[str, Floats | None] | dict[str, Floats], method: str
+) -> pd.DataFrame:
+    """Rows of a method that gives means alone: leaf totals by grain, (leaves, periods)."""
+    frames = []
+    for grain, leaf_totals in totals.items():
+        if leaf_totals is None:
+            continue
+        rows = period_rows(projection.tree, projection.periods(grain), grain)
+        rows["mean"] = projection.tree.aggregate(leaf_totals).ravel()
+        if grain == "month":
+            rows = rows[rows["place"] < projection.view.published]
+        frames.append(rows.assign(method=method))
+    return pd.concat(frames) if frames else pd.DataFrame()
+
+
+def _series(projection: Projection, model: RevenueModel) -> pd.DataFrame:
+    """The totals' own past, shared among nodes by the last twelve months; quantiles at the company."""
+    view = projection.view
+    totals = at_pace(by_share(model, projection.tree), view, projection.closed)
+    rows = _means(projection, totals, "series").reset_index(drop=True)
+    deviation = model.series_deviation.copy()
+    deviation[0] *= np.sqrt(view.ahead)
+    inside = view.months_of_quarters
+    own = (inside * deviation**2).sum(axis=1)
+    quarterly = np.sqrt(own + _MONTHS_TOGETHER * ((inside @ deviation) ** 2 - own))
+    months = deviation[: view.published]
+    company = (rows["node"] == ROOT).to_numpy()
+    spread = np.concatenate([months, quarterly])
+    mean = rows.loc[company, "mean"].to_numpy(dtype=np.float64)
+    for name, level in zip(QUANTILES, LEVELS, strict=True):
+        rows[name] = np.nan
+        rows.loc[company, name] = np.maximum(mean + norm.ppf(level) * spread, 0.0)
+    return rows
+
+
+def _dated(rows: pd.DataFrame, view: Outlook) -> pd.DataFrame:
+    """Rows with how far ahead their period lies, and when it ends."""
+    periods = {("month", month.label): (place, month) for place, month in enumerate(view.months)}
+    periods |= {("quarter", q.label): (place, q) for place, q in enumerate(view.quarters)}
+    found = [periods[key] for key in zip(rows["grain"], rows["period"], strict=True)]
+    ends = [period.bounds(view.time_zone)[1] for _, period in found]
+    begins = [period.bounds(view.time_zone)[0] for _, period in found]
+    rows["horizon"] = [place for place, _ in found]
+    rows["days_to_end"] = [(end - view.as_of).total_seconds() / 86_400.0 for end in ends]
+    return rows.assign(begins=begins, ends=ends)
+
+
+def _judged(replay: _Replay, history: History) -> pd.DataFrame:
+    """The replay's rows with the amounts that came, as known in `history`; NaN while running."""
+    rows = replay.rows
+    won = history.won
+    leaf = replay.organisation.place(won)
+    joined_later = leaf.str.split("/").map(lambda parts: UNKNOWN in parts)
+    leaf = leaf.where(~joined_later, won["node"])
+    periods = rows[["begins", "ends"]].drop_duplicates()
+    actual: dict[tuple[pd.Timestamp, pd.Timestamp], dict[str, float]] = {}
+    for begin, end in periods.itertuples(index=False):
+        if end > history.as_of:
+            continue
+        inside = (won["closed_at"] >= begin) & (won["closed_at"] < end)
+        sums = won.loc[inside, "amount"].fillna(0.0).groupby(leaf[inside]).sum()
+        actual[(begin, end)] = _at_nodes(sums.items())
+    keys = zip(rows["begins"], rows["ends"], rows["node"], strict=True)
+    found = [
+        actual[(begin, end)].get(node, 0.0) if (begin, end) in actual else np.nan
+        for begin, end, node in keys
+    ]
+    return rows.assign(actual=found)
+
+
+def _at_nodes(leaf_sums: Iterable[tuple[object, float]]) -> dict[str, float]:
+    totals: dict[str, float] = {}
+    for leaf, amount in leaf_sums:
+        for node in ancestors(str(leaf)):
+            totals[node] = totals.get(node, 0.0) + float(amount)
+    return totals

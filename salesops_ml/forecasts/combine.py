@@ -1,0 +1,229 @@
+"""What past forecasts teach the next one: how much to trust the series, how wide to be.
+
+Four things are learned from replayed forecasts whose periods have ended:
+
+- the lift: by how much the company's bottom-up forecasts fell short (or went too far), by months
+  ahead, drawn to 1 where replays are few;
+- the weight of the series model beside the bottom-up forecast, by months ahead, from the company's
+  monthly errors (ridge towards 0: with little evidence the forecast is closed + open + new);
+- the shared shock, from how much the company's errors exceed what independent deals would give;
+- the width of the published intervals, by grain and level of the tree: the conformal quantile of the
+  errors in units of the interval itself, drawn towards 1 where errors are few.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from salesops_ml.forecasts.batch import Floats
+from salesops_ml.forecasts.conformal import upper_quantile
+from salesops_ml.forecasts.hierarchy import ROOT
+
+LEVELS = (0.025, 0.05, 0.1, 0.5, 0.9, 0.95, 0.975)
+QUANTILES = ("p025", "p05", "p10", "p50", "p90", "p95", "p975")
+PARTS = ("closed", "from_open", "from_new", "adjustment")
+
+_LIFT_EVIDENCE = 4.0
+"""Replayed days at which the lift that was seen counts half."""
+_LIFT_RANGE = (0.67, 1.5)
+_WEIGHT_SPREAD = 0.2
+"""Standard deviation of the series' true weight around 0, before any evidence."""
+_NEIGHBOUR = 0.5
+"""What an error one month further ahead or nearer counts for a lift or weight."""
+_SHOCK_EVIDENCE = 4.0
+"""Replayed days that the configured shock counts for."""
+_SHOCK_RANGE = (0.02, 0.6)
+_WIDTH_EVIDENCE = 20.0
+"""Errors at which the learned width counts half."""
+_WIDTH_RANGE = (0.5, 4.0)
+_FACTOR_RANGE = (0.25, 4.0)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What was learned from replayed forecasts.
+
+    Attributes:
+        shock: correlation of every deal's fate with the shared factor, 0..1.
+        lift: factor on open and new deals by months ahead; the last goes for all further ones.
+        series: weight of the series model by months ahead; likewise.
+        widths: `grain/level` (such as month/0) -> width factors of the 80 % and 95 % intervals.
+        origins: how many replayed days the lessons rest on.
+
+    Example:
+        >>> lift, series = Weights(shock=0.1, lift=(1.0, 1.1)).by_month(3)
+        >>> lift.tolist(), series.tolist()
+        ([1.0, 1.1, 1.1], [0.0, 0.0, 0.0])
+    """
+
+    shock: float
+    lift: tuple[float, ...] = ()
+    series: tuple[float, ...] = ()
+    widths: dict[str, tuple[float, float]] = field(default_factory=dict)
+    origins: int = 0
+
+    def by_month(self, months: int) -> tuple[Floats, Floats]:
+        """Lift, and weight of the series model, of each month from that of the forecast's day on."""
+        return _stretched(self.lift, months, 1.0), _stretched(self.series, months, 0.0)
+
+    def width(self, grain: str, depth: int) -> tuple[float, float]:
+        """Factors on the half-widths of the 80 % and 95 % intervals; 1 where nothing is known."""
+        return self.widths.get(f"{grain}/{depth}", (1.0, 1.0))
+
+    def to_json(self) -> str:
+        """As JSON that `from_json` reads back equal."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Weights:
+        """What `to_json` wrote."""
+        values = json.loads(text)
+        widths = {key: (float(a), float(b)) for key, (a, b) in values["widths"].items()}
+        lift, series = tuple(values["lift"]), tuple(values["series"])
+        return cls(values["shock"], lift, series, widths, values["origins"])
+
+
+def learn_weights(replayed: pd.DataFrame, *, shock: float) -> Weights:
+    """Learn from the rows of a backtest whose periods have ended (`actual` known).
+
+    Args:
+        replayed: rows of `backtest_revenue`; methods `bottom_up` and `series` are used.
+        shock: what to assume of the shared shock before evidence.
+    """
+    ended = replayed[replayed["actual"].notna()] if len(replayed) else replayed
+    if ended.empty:
+        return Weights(shock=shock)
+    ours = ended[ended["method"] == "bottom_up"]
+    company = ours[(ours["node"] == ROOT) & (ours["grain"] == "month")]
+    series = ended[(ended["method"] == "series") & (ended["node"] == ROOT)]
+    pairs = company.merge(
+        series[["origin", "grain", "period", "mean"]],
+        on=["origin", "grain", "period"],
+        suffixes=("", "_series"),
+    )
+    lift = _lifts(company)
+    return Weights(
+        shock=_learned_shock(company, shock),
+        lift=lift,
+        series=_series_weights(pairs, lift),
+        widths=_widths(ours),
+        origins=int(ended["origin"].nunique()),
+    )
+
+
+def future_factors(bottom_up: Floats, series: Floats, weights: Weights) -> Floats:
+    """By what each month's company forecast of what is still to come is scaled; (months,).
+
+    Args:
+        bottom_up: from open and new deals, (months,).
+        series: what the series model leaves for the same time, (months,).
+    """
+    lift, weight = weights.by_month(len(bottom_up))
+    lifted = lift * bottom_up
+    ratio = np.where(lifted > 0, series / np.where(lifted > 0, lifted, 1.0), 1.0)
+    return np.clip(lift * (1.0 + weight * (ratio - 1.0)), *_FACTOR_RANGE)
+
+
+def widened(quantiles: Floats, factors: tuple[float, float]) -> Floats:
+    """Quantiles (..., 7) stretched about their median: the inner pair by the first factor, the
+    outer by the second, the pair between by their mean; they stay ordered.
+
+    Example:
+        >>> widened(np.array([0.0, 1.0, 2.0, 5.0, 8.0, 9.0, 10.0]), (2.0, 1.0)).tolist()
+        [-1.0, -1.0, -1.0, 5.0, 11.0, 11.0, 11.0]
+    """
+    inner, outer = factors
+    stretch = np.array([outer, (inner + outer) / 2, inner, 1, inner, (inner + outer) / 2, outer])
+    middle = quantiles[..., 3:4]
+    done = middle + stretch * (quantiles - middle)
+    done[..., 2::-1] = np.minimum.accumulate(done[..., 2::-1], axis=-1)
+    done[..., 4:] = np.maximum.accumulate(done[..., 4:], axis=-1)
+    return done
+
+
+def _stretched(values: tuple[float, ...], months: int, default: float) -> Floats:
+    """One value a month, the last one going on."""
+    known = values[:months] or (default,)
+    return np.array([*known, *[known[-1]] * (months - len(known))], dtype=np.float64)
+
+
+def _nearness(rows: pd.DataFrame, month: int) -> Floats:
+    """What each row counts for `month` ahead; the rows of one origin count as one at most."""
+    near = pd.Series(_NEIGHBOUR ** np.abs(rows["horizon"].to_numpy(dtype=np.float64) - month))
+    origins = rows["origin"].reset_index(drop=True)
+    crowd = near.groupby(origins).transform("sum") / near.groupby(origins).transform("max")
+    return np.asarray(near / crowd, dtype=np.float64)
+
+
+def _lifts(company: pd.DataFrame) -> tuple[float, ...]:
+    """What was still to come, over what was said to come, by months ahead."""
+    if company.empty:
+        return ()
+    said = (company["mean"] - company["closed"]).to_numpy(dtype=np.float64)
+    came = (company["actual"] - company["closed"]).to_numpy(dtype=np.float64)
+    lifts = []
+    for month in range(int(company["horizon"].max()) + 1):
+        near = _nearness(company, month)
+        prior = _LIFT_EVIDENCE * float(np.average(said, weights=near))
+        lifts.append(float((near @ came + prior) / max(near @ said + prior, 1e-9)))
+    return tuple(float(lift) for lift in np.clip(lifts, *_LIFT_RANGE))
+
+
+def _series_weights(pairs: pd.DataFrame, lift: tuple[float, ...]) -> tuple[float, ...]:
+    """Ridge of the lifted forecast's error on its distance from the series."""
+    if pairs.empty:
+        return ()
+    ahead = pairs["horizon"].to_numpy(dtype=np.int64)
+    by_month = _stretched(lift, int(ahead.max()) + 1, 1.0)
+    closed = pairs["closed"].to_numpy(dtype=np.float64)
+    lifted = closed + by_month[ahead] * (pairs["mean"].to_numpy(dtype=np.float64) - closed)
+    gap = pairs["mean_series"].to_numpy(dtype=np.float64) - lifted
+    error = pairs["actual"].to_numpy(dtype=np.float64) - lifted
+    ridge = max(float((error**2).mean()), 1e-12) / _WEIGHT_SPREAD**2
+    weights = []
+    for month in range(len(by_month)):
+        near = _nearness(pairs, month)
+        weights.append(float((near * gap) @ error / (near @ gap**2 + ridge)))
+    return tuple(float(weight) for weight in np.clip(weights, 0.0, 1.0))
+
+
+def _learned_shock(company: pd.DataFrame, assumed: float) -> float:
+    """Moment estimate: squared errors beyond chance, over squared loadings; `assumed` as a prior."""
+    near = company[company["horizon"] <= 2]
+    if near.empty:
+        return assumed
+    error = (near["actual"] - near["mean"]).to_numpy(dtype=np.float64)
+    beyond = error**2 - near["variance"].to_numpy(dtype=np.float64)
+    loading = near["loading"].to_numpy(dtype=np.float64) ** 2
+    prior = _SHOCK_EVIDENCE * float(loading.mean()) * len(near) / near["origin"].nunique()
+    if prior <= 0:
+        return assumed
+    square = (prior * assumed**2 + beyond.sum()) / (prior + loading.sum())
+    return float(np.clip(np.sqrt(max(square, 0.0)), *_SHOCK_RANGE))
+
+
+def _widths(ours: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    depths = ours["node"].str.count("/")
+    found = {}
+    for (grain, depth), rows in ours.groupby([ours["grain"], depths]):
+        found[f"{grain}/{depth}"] = (
+            _width(rows, "p10", "p90", 0.8), _width(rows, "p025", "p975", 0.95),
+        )  # fmt: skip
+    return found
+
+
+def _width(rows: pd.DataFrame, low: str, high: str, level: float) -> float:
+    """How much wider the interval must be to hold `level` of the errors; 1 where few are known."""
+    gap = rows["actual"] - rows["p50"]
+    half = np.where(gap < 0, rows["p50"] - rows[low], rows[high] - rows["p50"])
+    usable = half > 0
+    if not usable.any():
+        return 1.0
+    score = np.abs(gap.to_numpy(dtype=np.float64)[usable]) / half[usable]
+    wanted = np.clip(upper_quantile(score, level), *_WIDTH_RANGE)
+    trust = len(score) / (len(score) + _WIDTH_EVIDENCE)
+    return float(np.exp(trust * np.log(wanted)))

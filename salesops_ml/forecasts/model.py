@@ -1,0 +1,312 @@
+"""The revenue model: everything learned from the past on one day, ready to meet a scored pipeline.
+
+It is a plain value: numbers, names and dates, saved as JSON and nothing else, so that a registry can
+keep it and load it without running anybody's code.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields, is_dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from salesops_ml.errors import ModelError, UsageError
+from salesops_ml.forecasts.batch import Floats, Ints
+from salesops_ml.forecasts.closing_amounts import ClosingAmounts, learn_closing_amounts
+from salesops_ml.forecasts.combine import Weights
+from salesops_ml.forecasts.hierarchy import ROOT, Tree
+from salesops_ml.forecasts.history import History
+from salesops_ml.forecasts.lag_to_win import LateRates, late_rates
+from salesops_ml.forecasts.monthly import monthly_series, next_months
+from salesops_ml.forecasts.new_deals import NewDealRates, learn_new_deals, simulate_new_deals
+from salesops_ml.forecasts.outlook import Outlook, outlook
+from salesops_ml.forecasts.pipeline_roll_up import ScoredPipeline, roll_up
+from salesops_ml.forecasts.projection import Closed, Projection
+from salesops_ml.settings import Company, Settings
+
+VERSION = 1
+FILE = "revenue_model.json"
+_MONTH_DAYS = 30.4375
+
+
+@dataclass(frozen=True)
+class RevenueModel:
+    """What was learned at `as_of`; `project` meets it with the open deals.
+
+    Attributes:
+        as_of: the day it was learned on.
+        months: months forecast after that of `as_of`.
+        company: whose calendar.
+        leaves: leaf paths of the tree.
+        closed: amounts in the books, by leaf.
+        amounts: from amounts now to amounts at close.
+        new_deals: rates of deals to come.
+        late: rates of deals older than the deal model looks ahead.
+        series_mean, series_deviation: company totals of whole months by their own past alone,
+            and their standard deviation; (months,).
+        trailing: won amount of each leaf over the last twelve months.
+        weights: lessons of the backtest.
+        samples, seed: of the simulation.
+        table: the company's rows of the last forecast made, for `forecast`.
+    """
+
+    as_of: datetime
+    months: int
+    company: Company
+    leaves: tuple[str, ...]
+    closed: Closed
+    amounts: ClosingAmounts
+    new_deals: NewDealRates
+    late: LateRates
+    series_mean: Floats
+    series_deviation: Floats
+    trailing: Floats
+    weights: Weights
+    samples: int
+    seed: int
+    table: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def tree(self) -> Tree:
+        """The nodes of the forecast."""
+        return Tree.over(self.leaves)
+
+    @property
+    def view(self) -> Outlook:
+        """The periods of the forecast."""
+        return outlook(self.as_of, months=self.months, company=self.company)
+
+    def project(self, pipeline: ScoredPipeline) -> Projection:
+        """The bottom-up forecast with `pipeline` as the open deals.
+
+        Raises:
+            ModelError: the pipeline was scored on another day, or is not placed in the tree.
+        """
+        self._check(pipeline)
+        view, tree = self.view, self.tree
+        rng = np.random.default_rng([self.seed, int(self.as_of.replace(tzinfo=UTC).timestamp())])
+        factor = rng.standard_normal(self.samples)
+        shock = self.weights.shock
+        opened = roll_up(
+            pipeline,
+            self.amounts,
+            tree.places(pipeline.deals["node"]),
+            leaf_count=len(tree.leaves),
+            ends=view.ends,
+            rhythm=self.new_deals.rhythm,
+            late=self.late,
+            factor=factor,
+            shock=shock,
+            rng=rng,
+        )
+        new = simulate_new_deals(self.new_deals, factor=factor, shock=shock, rng=rng)
+        return Projection(
+            tree=tree,
+            view=view,
+            closed=self.closed,
+            open_mean=opened.mean,
+            new_mean=new.mean,
+            samples=opened.samples + new.samples,
+            variance=opened.variance + new.variance,
+            loading=opened.loading + new.loading,
+            series_future=self.series_future(),
+        )
+
+    def series_future(self) -> Floats:
+        """What the series model leaves for the time ahead of each month, (months,)."""
+        ahead = np.ones(len(self.series_mean))
+        ahead[0] = self.view.ahead
+        return self.series_mean * ahead
+
+    def with_table(self, forecast: pd.DataFrame) -> RevenueModel:
+        """The model with the company's rows of a forecast that `project` made."""
+        rows = forecast[forecast["node"] == ROOT].copy()
+        rows["period_start"] = rows["period_start"].astype(str)
+        records: list[Any] = rows.to_dict("records")
+        return replace(self, table=tuple(records))
+
+    def forecast(self, months_ahead: int | None = None) -> pd.DataFrame:
+        """The company's months from that of `as_of` on, as last projected.
+
+        Args:
+            months_ahead: how many months after that of `as_of`; all by default.
+
+        Raises:
+            ModelError: the model has not met a pipeline yet.
+            UsageError: further ahead than was forecast, or a negative number.
+        """
+        if not self.table:
+            raise ModelError("the revenue model holds no forecast; call `with_table` before saving")
+        frame = pd.DataFrame(list(self.table))
+        frame["period_start"] = pd.to_datetime(frame["period_start"])
+        monthly = frame[frame["grain"] == "month"].reset_index(drop=True)
+        if months_ahead is None:
+            return monthly
+        if not 0 <= months_ahead < len(monthly):
+            raise UsageError(
+                f"`months_ahead` is {months_ahead}; this model tells 0 to {len(monthly) - 1}"
+            )
+        return monthly.head(months_ahead + 1)
+
+    def save(self, folder: Path | str) -> Path:
+        """Write `revenue_model.json` into `folder`."""
+        path = Path(folder) / FILE
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = {"version": VERSION} | _plain(self)
+        path.write_text(json.dumps(values, sort_keys=True, indent=1), encoding="utf-8")
+        return path
+
+    @classmethod
+    def load(cls, folder: Path | str) -> RevenueModel:
+        """The model that `save` wrote into `folder`.
+
+        Raises:
+            ModelError: there is none, it is damaged, or another version wrote it.
+        """
+        path = Path(folder) / FILE
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ModelError(f"{path}: cannot be read as a revenue model: {error}") from error
+        version = values.pop("version", None) if isinstance(values, dict) else None
+        if version != VERSION:
+            raise ModelError(f"{path}: version {version}; this package reads {VERSION}, fit again")
+        try:
+            return _read(values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{path}: is damaged at {error}; fit and save again") from error
+
+    def _check(self, pipeline: ScoredPipeline) -> None:
+        if pipeline.as_of != self.as_of:
+            raise ModelError(
+                f"the pipeline was scored as of {pipeline.as_of}, the revenue model learned as of"
+                f" {self.as_of}; use one day for both"
+            )
+        if "node" not in pipeline.deals.columns:
+            raise ModelError(
+                "the pipeline's deals lack `node`; `forecast_revenue` places them, or add leaf paths"
+            )
+
+
+def learn_revenue_model(
+    history: History, settings: Settings, weights: Weights | None = None
+) -> RevenueModel:
+    """Learn from the deals as known at `history.as_of`.
+
+    Args:
+        history: what was known.
+        settings: calendar, hierarchy, window of learning.
+        weights: lessons of the backtest; without them the series model weighs nothing.
+    """
+    asked = settings.forecast
+    view = outlook(history.as_of, months=asked.months, company=settings.company)
+    since = _months_before(history.as_of, asked.learn_months)
+    deals = history.deals
+    leaves = tuple(sorted(set(deals.loc[_alive(deals, since), "node"]))) or (ROOT,)
+    deals = deals[deals["node"].isin(leaves)].reset_index(drop=True)
+    places = Tree.over(leaves).places(deals["node"])
+    is_won = (deals["status"] == "won").to_numpy()
+    won, won_places = deals[is_won], places[is_won]
+    worth = _money(won)
+    ever = history.won
+    totals = monthly_series(ever["closed_at"], _money(ever), view)
+    mean, deviation = next_months(totals, len(view.months), season=asked.season_months)
+    return RevenueModel(
+        as_of=history.as_of,
+        months=asked.months,
+        company=settings.company,
+        leaves=leaves,
+        closed=Closed(
+            _since(won, won_places, worth, view.month_opened, len(leaves)),
+            _since(won, won_places, worth, view.quarter_opened, len(leaves)),
+        ),
+        amounts=learn_closing_amounts(won, history.amounts, since=since),
+        new_deals=learn_new_deals(
+            deals,
+            places,
+            view,
+            leaf_count=len(leaves),
+            created=history.deals["created_at"].dropna(),
+            inactive=_places_of(history.organisation.inactive(deals), leaves),
+            since=since,
+            season=asked.season_months,
+        ),
+        late=late_rates(
+            deals[deals["created_at"].notna()],
+            since=since,
+            as_of=history.as_of,
+            from_age=settings.models.horizon_days,
+        ),
+        series_mean=np.maximum(mean, 0.0),
+        series_deviation=deviation,
+        trailing=_since(won, won_places, worth, _months_before(history.as_of, 12), len(leaves)),
+        weights=weights or Weights(shock=asked.shock),
+        samples=asked.samples,
+        seed=settings.seed,
+    )
+
+
+def _alive(deals: pd.DataFrame, since: datetime) -> pd.Series[bool]:
+    """Deals that are open, or began or ended within the window."""
+    recent = (deals["created_at"] >= since) | (deals["closed_at"] >= since)
+    return recent | (deals["status"] == "open")
+
+
+def _since(won: pd.DataFrame, places: Ints, worth: Floats, start: datetime, count: int) -> Floats:
+    inside = (won["closed_at"] >= start).to_numpy()
+    sums = np.bincount(places[inside], weights=worth[inside], minlength=count)
+    return np.asarray(sums, dtype=np.float64)
+
+
+def _money(won: pd.DataFrame) -> Floats:
+    """Amounts; a won deal without one brought nothing that anybody knows of."""
+    return np.asarray(won["amount"].fillna(0.0), dtype=np.float64)
+
+
+def _places_of(paths: frozenset[str], leaves: tuple[str, ...]) -> Ints:
+    return np.array([row for row, leaf in enumerate(leaves) if leaf in paths], dtype=np.int64)
+
+
+def _months_before(moment: datetime, months: int) -> datetime:
+    return moment - pd.Timedelta(days=months * _MONTH_DAYS).to_pytimedelta()
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses, arrays, settings and dates as what JSON knows."""
+    if isinstance(value, Company):
+        return value.model_dump(mode="json")
+    if is_dataclass(value) and not isinstance(value, type):
+        return {entry.name: _plain(getattr(value, entry.name)) for entry in fields(value)}
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _read(values: dict[str, Any]) -> RevenueModel:
+    """The inverse of `_plain`."""
+    rates: dict[str, Any]
+    rates = {k: np.array(v) if isinstance(v, list) else v for k, v in values["new_deals"].items()}
+    return RevenueModel(
+        as_of=datetime.fromisoformat(values["as_of"]),
+        months=values["months"],
+        company=Company.model_validate(values["company"]),
+        leaves=tuple(values["leaves"]),
+        closed=Closed(**{key: np.array(part) for key, part in values["closed"].items()}),
+        amounts=ClosingAmounts(
+            np.array(values["amounts"]["ratios"]), values["amounts"]["unpriced"]
+        ),
+        new_deals=NewDealRates(**rates),
+        late=LateRates(**values["late"]),
+        series_mean=np.array(values["series_mean"]),
+        series_deviation=np.array(values["series_deviation"]),
+        trailing=np.array(values["trailing"]),
+        weights=Weights.from_json(json.dumps(values["weights"])),
+        samples=values["samples"],
+        seed=values["seed"],
+        table=tuple(values["table"]),
+    )

@@ -1,0 +1,77 @@
+"""Company totals by month, and where they go next by their own past alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pandas as pd
+
+from salesops_ml.forecasts.batch import Floats
+from salesops_ml.forecasts.outlook import Outlook, local_day
+from salesops_ml.forecasts.series import forecast_series
+from salesops_ml.periods import periods_between
+
+_HISTORY = 60
+"""Months that a total's past reaches back at most."""
+_Z80 = 1.2816
+
+
+@dataclass(frozen=True)
+class MonthlyTotals:
+    """Totals of whole months before the month of `as_of`, oldest first.
+
+    The first month in which anything happened is left out where later ones exist: records seldom
+    begin on the first of a month.
+
+    Attributes:
+        first: first day of the first month.
+        values: totals, (months,); empty where no whole month is known.
+        partial: total of everything before, the month of `as_of` included, for want of better.
+        partial_months: the time that `partial` covers, in months.
+    """
+
+    first: date
+    values: Floats
+    partial: float
+    partial_months: float
+
+
+def monthly_series(moments: pd.Series[pd.Timestamp], worth: Floats, view: Outlook) -> MonthlyTotals:
+    """Add up `worth` by the month that `moments` fall in, up to the month of `view.as_of`.
+
+    Args:
+        moments: naive UTC, none after `as_of`.
+        worth: one number for each, such as 1 for a count.
+    """
+    current = view.months[0].start
+    if len(moments) == 0:
+        return MonthlyTotals(current, np.empty(0), 0.0, 1.0)
+    earliest = moments.min().to_pydatetime()
+    began = local_day(earliest, view.time_zone)
+    months = periods_between(began, current, "month", fiscal_start_month=view.fiscal_start_month)
+    borders = [month.bounds(view.time_zone)[0] for month in months]
+    place = np.searchsorted(np.array(borders, dtype="datetime64[us]"), moments, side="right") - 1
+    totals = np.bincount(place, weights=worth, minlength=len(months))
+    whole = totals[1:-1][-_HISTORY:].astype(np.float64)
+    elapsed = max((view.as_of - earliest).total_seconds() / 86_400.0, 1.0) / 30.4375
+    first = months[1].start if len(months) > 1 else current
+    if len(totals) - 2 > _HISTORY:
+        first = months[-1 - _HISTORY].start
+    return MonthlyTotals(first, whole, float(totals.sum()), elapsed)
+
+
+def next_months(past: MonthlyTotals, count: int, *, season: int) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of the totals of the month of `as_of` and those after it.
+
+    Without a single whole month, the pace so far goes on, give or take half.
+    """
+    if len(past.values) == 0:
+        pace = past.partial / past.partial_months
+        return np.full(count, pace), np.full(count, 0.5 * abs(pace))
+    stamps = pd.date_range(past.first, periods=len(past.values), freq="MS")
+    panel = pd.DataFrame({"unique_id": "company", "ds": stamps, "y": past.values})
+    found = forecast_series(panel, horizon=count, season_length=season, freq="MS", levels=(80,))
+    mean = found["mean"].to_numpy(dtype=np.float64)
+    return mean, (found["hi_80"].to_numpy(dtype=np.float64) - mean) / _Z80
