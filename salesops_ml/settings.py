@@ -81,8 +81,8 @@ class FileTable(Frozen):
 
     `columns` maps canonical name to source column (empty: every column that has a canonical name);
     `dates` gives strptime formats by canonical name (`"*"` for all); `values` maps source values to
-    ours by canonical name (`"*"`: all others; "" is no value); `constants` fills a canonical column
-    with one value; `select` keeps the rows whose source column holds one of the values; `lookup`
+    ours by canonical name (`"*"`: all others; "" is no value); `scale` multiplies numbers (0.01 turns
+    percent into shares); `constants` fills a canonical column with one value; `select` keeps the rows whose source column holds one of the values; `lookup`
     brings columns from other files, usable by name under `attributes`; `cursor` is a source column
     that grows with every change: a later load merges only what is new.
     """
@@ -91,6 +91,7 @@ class FileTable(Frozen):
     columns: dict[str, str] = {}
     dates: dict[str, str] = {}
     values: dict[str, dict[str, str]] = {}
+    scale: dict[str, float] = {}
     constants: dict[str, str] = {}
     attributes: dict[str, AttributeSetting] = {}
     lookup: dict[str, Lookup] = {}
@@ -224,11 +225,11 @@ class Models(Frozen):
     """The deal model: its horizon and the size of its trees."""
 
     horizon_days: int = Field(90, ge=2, le=1500)
-    trees: int = Field(400, ge=1)
-    learning_rate: float = Field(0.05, gt=0, le=1)
+    trees: int = Field(300, ge=1)
+    learning_rate: float = Field(0.07, gt=0, le=1)
     leaves: int = Field(31, ge=2)
     min_rows_per_leaf: int = Field(40, ge=1)
-    max_period_rows: int = Field(400_000, ge=1_000)
+    max_period_rows: int = Field(250_000, ge=1_000)
     max_classifier_rows: int = Field(120_000, ge=1_000)
 
 
@@ -240,6 +241,8 @@ class Forecast(Frozen):
     samples: int = Field(1_000, ge=100)
     backtest_origins: int = Field(6, ge=0)
     season_months: int = Field(12, ge=1)
+    learn_months: int = Field(24, ge=3, description="how far back rates and amounts are learned")
+    shock: float = Field(0.1, ge=0, lt=1, description="shared fate of deals, before evidence")
 
 
 class Mining(Frozen):

@@ -30,6 +30,7 @@ class MappedColumn:
     constant: str | None
     form: Format
     values: dict[str, str]
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def mapping_of(
     names = [*spec.names, *(attribute.name for attribute, _ in extra)]
     for setting in ("columns", "constants"):
         _known(f"{place}.{setting}", getattr(part, setting), spec.names)
-    for setting in ("dates", "values"):
+    for setting in ("dates", "values", "scale"):
         _known(f"{place}.{setting}", getattr(part, setting), (*names, "*"))
     _complete(place, table, {*columns, *part.constants})
     found = [
@@ -88,7 +89,11 @@ def _column(
     pattern = part.dates.get(name, part.dates.get("*")) if dated else part.dates.get(name)
     form = Format(pattern, source.time_zone, part.decimal)
     constant = None if column is not None else part.constants[name]
-    return MappedColumn(name, target, kind, column, constant, form, part.values.get(name, {}))
+    scale = part.scale.get(name, 1.0)
+    if scale != 1.0 and kind not in ("money", "float"):
+        raise ConfigError(f"`scale`: `{name}` is no amount and no number; leave its scale out")
+    values = part.values.get(name, {})
+    return MappedColumn(name, target, kind, column, constant, form, values, scale)
 
 
 def _known(place: str, names: Iterable[str], known: Iterable[str]) -> None:

@@ -22,7 +22,7 @@ from salesops_ml.crm.draft import FILE, LINE, Draft, joined, place, rejects_of
 from salesops_ml.crm.file_mapping import MappedColumn, Mapping, mapping_of
 from salesops_ml.crm.source_values import Reader, source_values
 from salesops_ml.crm.tabular import Cells
-from salesops_ml.crm.values import Format, Parsed, as_text, cure, expected, parse
+from salesops_ml.crm.values import Format, Parsed, as_text, cure, expected, parse, scaled
 from salesops_ml.errors import ConfigError, SourceError
 from salesops_ml.schema import REJECTS
 from salesops_ml.settings import FilesSource, FileTable, Settings
@@ -95,7 +95,7 @@ def _mapped(mapping: Mapping, cells: Cells, reader: Reader) -> Draft:
     for column in mapping.columns:
         values = source_values(mapping, column, raw, columns, reader)
         parsed = parse(values, column.kind, column.form)
-        columns[column.target] = parsed.values
+        columns[column.target] = scaled(parsed.values, column.scale)
         bad = pc.or_(bad, parsed.bad)
         rejects.append(_unreadable(mapping, column, raw, values, parsed))
     if part.cursor:

@@ -81,6 +81,16 @@ def as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
 
 
+def scaled(values: pa.ChunkedArray, scale: float) -> pa.ChunkedArray:
+    """Numbers or money times `scale`; money to the cent."""
+    if scale == 1.0:
+        return values
+    product = pc.multiply(values.cast(pa.float64()), scale)
+    if pa.types.is_decimal(values.type):
+        product = pc.round(product, 2)
+    return product.cast(values.type, safe=False)
+
+
 def plain_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """Typed values as `deal_changes` writes them: ISO dates and times, plain decimals."""
     if pa.types.is_timestamp(values.type):

@@ -66,6 +66,17 @@ def test_a_star_maps_the_rest_and_an_empty_text_is_nothing(desk: Any) -> None:
     assert set(deals["status"].to_pylist()) == {"won", "lost", "open"}
 
 
+def test_a_scale_turns_millions_and_percent_into_plain_numbers(desk: Any) -> None:
+    desk.write("accounts.csv", "name,turnover\nAcme,1.5\nBolt,\n")
+    columns = {"account_id": "name", "annual_revenue": "turnover"}
+    accounts = {"path": "accounts.csv", "columns": columns, "scale": {"annual_revenue": 1e6}}
+    tables = desk.read({"deals": desk.deals(scale={"amount": 0.01}), "accounts": accounts}).tables
+    assert tables["accounts"]["annual_revenue"].to_pylist() == [1_500_000.0, None]
+    assert tables["deals"]["amount"].to_pylist()[2] == Decimal("0.76")
+    with pytest.raises(ConfigError, match="`rep_id` is no amount"):
+        desk.read({"deals": desk.deals(scale={"rep_id": 2})})
+
+
 def test_constants_fill_a_column_and_selections_keep_rows(desk: Any) -> None:
     part = desk.deals(constants={"pipeline": "field"}, select={"owner": ["ann", "cas"]})
     read = desk.read({"deals": part})
