@@ -22,8 +22,8 @@ def follow_up_share(followed: Floats, at: Floats) -> Floats:
     """G(t): the share of rows whose follow-up reaches each of the days `at`.
 
     Example:
-        >>> follow_up_share(np.array([10.0, 20.0, 30.0]), np.array([5.0, 20.0, 31.0])).tolist()
-        [1.0, 0.6666666666666666, 0.0]
+        >>> follow_up_share(np.array([10.0, 20.0, 30.0, 40.0]), np.array([5.0, 20.0, 41.0])).tolist()
+        [1.0, 0.75, 0.0]
     """
     ordered = np.sort(followed)
     return 1.0 - np.searchsorted(ordered, at, side="left") / len(ordered)

@@ -99,7 +99,7 @@ def _usual_kinds(warehouse: Warehouse, *, as_of: datetime) -> tuple[str, ...]:
     acts = acts.filter(acts.recorded_at <= as_of)
     counts = acts.group_by("kind").agg(n=acts.count())
     ordered = counts.order_by([ibis.desc("n"), "kind"]).limit(MAX_KINDS).execute()
-    return tuple(ordered["kind"])
+    return tuple(str(kind) for kind in ordered["kind"])
 
 
 def deal_states(warehouse: Warehouse, spine: ir.Table, spec: FeatureSpec) -> ir.Table:
