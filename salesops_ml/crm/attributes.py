@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from salesops_ml.errors import ConfigError
 from salesops_ml.schema import Attribute
-from salesops_ml.settings import AttributeSetting
+from salesops_ml.source_settings import AttributeSetting
 
 
 def declared(

@@ -19,7 +19,7 @@ from salesops_ml.crm.rules import repeated
 from salesops_ml.crm.values import Format, as_text, parse
 from salesops_ml.errors import ConfigError
 from salesops_ml.schema import TABLES
-from salesops_ml.settings import FileTable
+from salesops_ml.source_settings import FileTable
 
 CURSOR = "@cursor"
 _WITHOUT_SEQ = {

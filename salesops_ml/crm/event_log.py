@@ -33,7 +33,8 @@ from salesops_ml.crm.values import Format, cure, expected, parse
 from salesops_ml.crm.work_items import work_items
 from salesops_ml.errors import ConfigError
 from salesops_ml.schema import TABLES, Kind, no_rejects
-from salesops_ml.settings import EventLogSource, Settings
+from salesops_ml.settings import Settings
+from salesops_ml.source_settings import EventLogSource
 
 
 def read_event_log(settings: Settings, *, progress: Callable[[int], None] | None = None) -> Draft:

@@ -10,7 +10,7 @@ from salesops_ml.crm.attributes import declared
 from salesops_ml.crm.values import Format
 from salesops_ml.errors import ConfigError, SourceError
 from salesops_ml.schema import TABLES, Attribute, Kind
-from salesops_ml.settings import FilesSource, FileTable
+from salesops_ml.source_settings import FilesSource, FileTable
 
 _MADE_HERE = ("seq",)
 """Required columns that we fill where the source has none."""

@@ -25,7 +25,8 @@ from salesops_ml.crm.tabular import Cells
 from salesops_ml.crm.values import Format, Parsed, as_text, cure, expected, parse, scaled
 from salesops_ml.errors import ConfigError, SourceError
 from salesops_ml.schema import REJECTS
-from salesops_ml.settings import FilesSource, FileTable, Settings
+from salesops_ml.settings import Settings
+from salesops_ml.source_settings import FilesSource, FileTable
 
 
 def read_files(settings: Settings, *, progress: Callable[[int], None] | None = None) -> Draft:

@@ -19,7 +19,7 @@ from salesops_ml.crm.values import Format, as_text, cure, parse
 from salesops_ml.errors import ConfigError, SourceError
 from salesops_ml.mining.xes import CASE, LINE, TRACE, event_lines, read_xes
 from salesops_ml.schema import no_rejects
-from salesops_ml.settings import EventLogSource
+from salesops_ml.source_settings import EventLogSource
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from salesops_ml.crm.event_log import read_event_log
 from salesops_ml.crm.files import read_files
 from salesops_ml.crm.settle import settle
 from salesops_ml.schema import CanonicalTables
-from salesops_ml.settings import EventLogSource, FilesSource, Settings, SyntheticSource
+from salesops_ml.settings import Settings
+from salesops_ml.source_settings import EventLogSource, FilesSource, SyntheticSource
 
 Progress = Callable[[int], None]
 

@@ -13,7 +13,7 @@ from salesops_ml.crm.file_mapping import MappedColumn, Mapping
 from salesops_ml.crm.tabular import Cells, Layout, read_cells
 from salesops_ml.crm.values import as_text
 from salesops_ml.errors import ConfigError, SourceError
-from salesops_ml.settings import FileTable, Lookup
+from salesops_ml.source_settings import FileTable, Lookup
 
 
 @dataclass(frozen=True)

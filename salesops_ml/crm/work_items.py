@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from salesops_ml.settings import EventLogSource
+from salesops_ml.source_settings import EventLogSource
 
 BEGINS = ("start", "resume")
 ENDS = ("complete", "suspend", "ate_abort", "pi_abort")
