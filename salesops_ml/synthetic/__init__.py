@@ -7,6 +7,16 @@ from salesops_ml.synthetic.parameters import (
     WorldParameters,
     parameters_from,
 )
+from salesops_ml.synthetic.truth import TrueCurves, true_curves, true_probabilities
 from salesops_ml.synthetic.world import generate
 
-__all__ = ["Bottleneck", "FaultRates", "WorldParameters", "generate", "parameters_from"]
+__all__ = [
+    "Bottleneck",
+    "FaultRates",
+    "TrueCurves",
+    "WorldParameters",
+    "generate",
+    "parameters_from",
+    "true_curves",
+    "true_probabilities",
+]

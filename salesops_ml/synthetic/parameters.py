@@ -291,8 +291,10 @@ def _validated(values: dict[str, Any]) -> WorldParameters:
 def _explain(problem: Any) -> str:
     place = ".".join(str(part) for part in problem["loc"])
     if problem["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        known = ", ".join(entry.name for entry in fields(WorldParameters))
-        return f"`source.overrides.{place}` is not a setting of the synthetic world; known: {known}"
+        unknown = f"`source.overrides.{place}` is not a setting of the synthetic world"
+        if len(problem["loc"]) > 1:
+            return f"{unknown}; check its spelling"
+        return f"{unknown}; known: {', '.join(entry.name for entry in fields(WorldParameters))}"
     return f"`source.overrides.{place}`: {problem['msg']}; got {problem['input']!r}"
 
 

@@ -18,10 +18,12 @@ import numpy.typing as npt
 from salesops_ml.synthetic.clock import Clock, Days
 from salesops_ml.synthetic.draws import Floats
 from salesops_ml.synthetic.hazards import ADVANCE, BACK, LOST, SKIP, WON, Hazards
+from salesops_ml.synthetic.layers import Layer
 
 CHUNK = 256
-OPEN_TOLERANCE = 1e-6
-LONGEST = 3_000
+OPEN_TOLERANCE = 1e-4
+MONTH = 28
+LONGEST = 2_800
 """Days after which what is still open counts as open for ever."""
 
 
@@ -68,111 +70,8 @@ class _Today(NamedTuple):
     engaged: Floats
 
 
-class _Law(NamedTuple):
-    """Probabilities of a kind of day: events (5, S, 3, 2, n); flips (2, n); stay-and-flip."""
-
-    events: Floats
-    flips: Floats
-    keep: Floats
-
-
-class _Layer:
-    """The open mass of a chunk at one quote level: `mass` is (2 engaged, S stages, A ages, n)."""
-
-    def __init__(self, hazards: Hazards, deal: Days, deep: Days, stages: int) -> None:
-        self.hazards, self.deal, self.deep, self.stages = hazards, deal, deep, stages
-        self.fresh, self.stale = hazards.world.phase_days
-        shape = (2, stages, self.stale + 1, len(deal))
-        self.mass, self._next = np.zeros(shape), np.zeros(shape)
-        self._scratch = np.zeros(shape[1:])
-        self._laws: dict[int, _Law] = {}
-
-    def _law(self, kind: int) -> _Law:
-        if kind not in self._laws:
-            self._laws[kind] = self._computed(kind)
-        return self._laws[kind]
-
-    def _computed(self, kind: int) -> _Law:
-        deal = self.deal.reshape(1, 1, 1, -1)
-        stage = np.arange(self.stages).reshape(-1, 1, 1, 1)
-        phase = np.arange(3).reshape(1, -1, 1, 1)
-        engaged = np.arange(2).reshape(1, 1, -1, 1)
-        today = np.full((1, 1, 1, 1), kind)
-        deep = self.deep.reshape(1, 1, 1, -1)
-        events = self.hazards.moves(deal, stage, phase, engaged, deep, today)
-        flips = self.hazards.switches(self.deal[None], np.arange(2)[:, None], today[0, 0])
-        stay = np.moveaxis(1 - events.sum(axis=0), 2, 0)
-        change = flips[:, None, None]
-        keep = np.stack([stay * (1 - change), stay * change])
-        return _Law(events, flips, keep)
-
-    def step(self, kind: int) -> tuple[Floats, Floats, Floats]:
-        """Let a day pass; returns arrivals by stage (all, 2, n), and the mass won and lost (n,)."""
-        law = self._law(kind)
-        by_phase = np.stack([self.mass[:, :, ages].sum(axis=2) for ages in self._phases()], axis=2)
-        flow = np.einsum("csphn,hspn->cshn", law.events, by_phase)
-        self._stay(law.keep)
-        closed = flow[[WON, LOST]].sum(axis=(1, 2))
-        gone = flow[: BACK + 1]
-        turned = gone * (1 - law.flips) + (gone * law.flips)[:, :, ::-1]
-        arrivals = np.zeros((self.hazards.stages, 2, len(self.deal)))
-        arrivals += _landed(turned[ADVANCE], 1, self.hazards.stages)
-        arrivals += _landed(turned[SKIP], 2, self.hazards.stages)
-        arrivals += _landed(turned[BACK], -1, self.hazards.stages)
-        return arrivals, closed[0], closed[1]
-
-    def _phases(self) -> tuple[slice, slice, slice]:
-        return (
-            slice(0, self.fresh), slice(self.fresh, self.stale), slice(self.stale, self.stale + 1)
-        )  # fmt: skip
-
-    def _stay(self, keep: Floats) -> None:
-        """Those who stay grow a day older; the stale stay stale."""
-        after, before, scratch = self._next, self.mass, self._scratch
-        for phase, ages in enumerate(self._phases()):
-            older = ages if phase == 2 else slice(ages.start + 1, ages.stop + 1)
-            for engaged in (0, 1):
-                stayed, turned = keep[0, engaged], keep[1, 1 - engaged]
-                part = np.multiply(
-                    before[engaged, :, ages], stayed[:, phase, None], out=scratch[:, ages]
-                )
-                other = before[1 - engaged, :, ages] * turned[:, phase, None]
-                if phase == 2:
-                    after[engaged, :, older] += part + other
-                else:
-                    np.add(part, other, out=after[engaged, :, older])
-        self.mass, self._next = after, before
-
-    def arrive(self, arrivals: Floats) -> None:
-        """Put arrivals (stages, 2, n) at age 0."""
-        self.mass[:, :, 0] = np.swapaxes(arrivals[: self.stages], 0, 1)
-
-    def open(self) -> Floats:
-        """The open mass of each row."""
-        return np.asarray(self.mass.sum(axis=(0, 1, 2)))
-
-    def keep_rows(self, rows: Days) -> None:
-        """Go on with some of the rows only."""
-        self.deal, self.deep = self.deal[rows], self.deep[rows]
-        self.mass = np.ascontiguousarray(self.mass[..., rows])
-        self._next = np.zeros_like(self.mass)
-        self._scratch = np.zeros(self.mass.shape[1:])
-        self._laws.clear()
-
-
-def _landed(flow: Floats, step: int, stages: int) -> Floats:
-    """Flow by stage (S, 2, n), moved `step` stages on."""
-    done = np.zeros((stages, *flow.shape[1:]))
-    if step > 0:
-        room = min(len(flow), stages - step)
-        done[step : step + room] = flow[:room]
-    else:
-        done[: len(flow) + step] = flow[-step:]
-    return done
-
-
 class _Chunk:
-    """Rows that walk together, all quoted or all not."""
+    """Rows in order of day that walk together, all quoted or all not."""
 
     def __init__(self, hazards: Hazards, starts: Starts) -> None:
         self.hazards, self.starts = hazards, starts
@@ -180,31 +79,32 @@ class _Chunk:
         zero = np.zeros(count, dtype=np.int64)
         everywhere = hazards.stages
         if starts.quote[0]:
-            self.early: _Layer | None = None
-            self.late = [_Layer(hazards, starts.deal, starts.quote - 1, everywhere)]
+            self.early: Layer | None = None
+            self.late = [Layer(hazards, starts.deal, starts.quote - 1, everywhere)]
         else:
-            self.early = _Layer(hazards, starts.deal, zero, hazards.quote_stage)
-            self.late = [_Layer(hazards, starts.deal, zero + deep, everywhere) for deep in (0, 1)]
+            self.early = Layer(hazards, starts.deal, zero, hazards.quote_stage)
+            self.late = [Layer(hazards, starts.deal, zero + deep, everywhere) for deep in (0, 1)]
         self.p_deep = hazards.laws.p_deep[starts.deal]
 
-    def step(self, kind: int) -> tuple[Floats, Floats]:
-        """Let a day pass; returns the mass won and lost today."""
-        won, lost = np.zeros(len(self.p_deep)), np.zeros(len(self.p_deep))
+    def step(self, kind: int, rows: slice = slice(None)) -> Floats:
+        """Let a day pass for `rows`; returns the mass won and lost today, (2, n)."""
+        p_deep = self.p_deep[rows]
+        closed = np.zeros((2, len(p_deep)))
         landed = []
         for layer in self.layers():
-            arrivals, layer_won, layer_lost = layer.step(kind)
+            arrivals, won, lost = layer.step(kind, rows)
             landed.append(arrivals)
-            won, lost = won + layer_won, lost + layer_lost
+            closed += won, lost
         if self.early is not None:
             fresh, first = landed.pop(0), self.hazards.quote_stage
-            self.early.arrive(fresh)
-            landed[0][first:] += fresh[first:] * (1 - self.p_deep)
-            landed[1][first:] += fresh[first:] * self.p_deep
+            self.early.arrive(fresh, rows)
+            landed[0][first:] += fresh[first:] * (1 - p_deep)
+            landed[1][first:] += fresh[first:] * p_deep
         for layer, arrivals in zip(self.late, landed, strict=True):
-            layer.arrive(arrivals)
-        return won, lost
+            layer.arrive(arrivals, rows)
+        return closed
 
-    def layers(self) -> list[_Layer]:
+    def layers(self) -> list[Layer]:
         """All layers, the not yet quoted first."""
         return self.late if self.early is None else [self.early, *self.late]
 
@@ -236,7 +136,7 @@ class _Chunk:
             self._add(layer, rows[late], stage[late], age[late], part)
 
     @staticmethod
-    def _add(layer: _Layer, rows: Days, stage: Days, age: Days, mass: Floats) -> None:
+    def _add(layer: Layer, rows: Days, stage: Days, age: Days, mass: Floats) -> None:
         for engaged in (0, 1):
             np.add.at(layer.mass[engaged], (stage, age, rows), mass[engaged])
 
@@ -244,6 +144,11 @@ class _Chunk:
         """The open mass of each row."""
         total: Floats = np.sum([layer.open() for layer in self.layers()], axis=0)
         return total
+
+    def drop(self, rows: Days) -> None:
+        """Forget the open mass of some rows."""
+        for layer in self.layers():
+            layer.mass[..., rows] = 0.0
 
     def keep_rows(self, rows: Days) -> None:
         """Go on with some of the rows only."""
@@ -266,7 +171,7 @@ def chances(
     for rows in _chunks(starts):
         part = starts.take(rows)
         chunk = _Chunk(hazards, part)
-        walked = _walk(chunk, clock, horizon_days)
+        walked = _walk(chunk, clock, horizon_days, go_on=ever)
         won[rows], lost[rows] = walked[0][:, :horizon_days], walked[1][:, :horizon_days]
         if ever:
             last_day = int(part.day.max()) + horizon_days + 1
@@ -282,10 +187,13 @@ def _chunks(starts: Starts) -> Iterator[Days]:
         yield from (rows[begin : begin + CHUNK] for begin in range(0, len(rows), CHUNK))
 
 
-def _walk(chunk: _Chunk, clock: Clock, horizon_days: int) -> tuple[Floats, Floats, Floats]:
+def _walk(
+    chunk: _Chunk, clock: Clock, horizon_days: int, *, go_on: bool
+) -> tuple[Floats, Floats, Floats]:
     """Walk from the first row's day to the last row's horizon; cumulative chances 1 .. H days on.
 
-    Also returns the mass won by the end of the walk.
+    Also returns the mass won by the end of the walk. Rows stop at their own horizon unless they
+    are to `go_on` afterwards.
     """
     starts = chunk.starts
     first, count = int(starts.day.min()), len(starts.deal)
@@ -294,7 +202,11 @@ def _walk(chunk: _Chunk, clock: Clock, horizon_days: int) -> tuple[Floats, Float
     today = _today(chunk.hazards, clock, starts)
     daily = np.zeros((2, days, count))
     for offset in range(days):
-        daily[:, offset] = chunk.step(int(kinds[offset]))
+        oldest = 0 if go_on else first + offset - horizon_days
+        begin, stop = np.searchsorted(starts.day, [oldest, first + offset])
+        if stop > begin:
+            active = slice(int(begin), int(stop))
+            daily[:, offset, active] = chunk.step(int(kinds[offset]), active)
         new = np.flatnonzero(starts.day == first + offset)
         if len(new):
             now = _Today(today.events[:, new], today.engaged[:, new])
@@ -325,16 +237,28 @@ def _today(hazards: Hazards, clock: Clock, starts: Starts) -> _Today:
 
 
 def _rest(chunk: _Chunk, clock: Clock, day: int) -> Floats:
-    """What each row still wins from `day` on, until next to nothing is open."""
+    """What each row still wins from `day` on.
+
+    Walked four weeks at a time until next to nothing is open; what is, is won in the same
+    proportion as in the four weeks before (the distribution over states has long settled by then).
+    """
     done = np.zeros(len(chunk.p_deep))
     rows = np.arange(len(done))
-    for offset in range(LONGEST):
-        if offset % 28 == 0:
-            live = np.flatnonzero(chunk.open() > OPEN_TOLERANCE)
-            if not len(live):
-                break
-            if len(live) < 0.8 * len(rows):
-                chunk.keep_rows(live)
-                rows = rows[live]
-        done[rows] += chunk.step(int(clock.kind(day + offset)))[0]
+    for month in range(LONGEST // MONTH):
+        flows = np.zeros((2, len(rows)))
+        for offset in range(month * MONTH, (month + 1) * MONTH):
+            flows += chunk.step(int(clock.kind(day + offset)))
+        still = chunk.open()
+        ends = still <= OPEN_TOLERANCE
+        share = np.divide(
+            flows[0], flows.sum(axis=0), where=flows.sum(axis=0) > 0, out=flows[1] * 0
+        )
+        done[rows] += flows[0] + np.where(ends, still * share, 0.0)
+        if ends.all():
+            break
+        if ends.mean() > 0.2:
+            chunk.keep_rows(np.flatnonzero(~ends))
+            rows = rows[~ends]
+        else:
+            chunk.drop(np.flatnonzero(ends))
     return done
