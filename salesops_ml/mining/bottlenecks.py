@@ -5,9 +5,10 @@ and more so than the kind is slow elsewhere. That is found by tests with a bound
 (`slow_kinds`), and priced as the won amount that the delay costs (`delay_cost`). A stage in which
 nothing stands out costs 0: it may be long, but nothing shows that it could be shorter.
 
-Beside this stands a what-if that needs no comparison: what would be won more a month if half of the
-deals left each stage within its target (the agreed days, else the time of the quickest quarter). It
-takes for granted that the stage can be so quick, and so is a ceiling, not a finding.
+Beside this stand two things that need no such comparison. The win rates of deals that leave a stage
+within its target and of those that do not: an association, since deals that drag on may be the
+worse ones. And, where days are agreed, a what-if: what would be won more a month if half of the deals
+left within them; it takes the agreement's word that the stage can be so quick.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from salesops_ml.errors import DataError
 from salesops_ml.mining.clock import Clock
 from salesops_ml.mining.conditions import codes_of, conditions, mix_columns
 from salesops_ml.mining.delay_cost import DelayCost, delay_cost, gain_at_target
-from salesops_ml.mining.dwell import stage_quantiles
+from salesops_ml.mining.dwell import share_at_end, stage_quantiles
 from salesops_ml.mining.pace import prospects
 from salesops_ml.mining.slow_kinds import SlowKind, find_slow_kinds
 from salesops_ml.mining.stages import stage_dwell, stage_order
-from salesops_ml.mining.steps import Floats, Steps, as_steps
-from salesops_ml.mining.visits import Stays, stays_of
+from salesops_ml.mining.steps import ENDED, Floats, Steps, as_steps
+from salesops_ml.mining.visits import Stays, endings_after, stays_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +38,7 @@ EXAMPLES = 5
 
 COLUMNS = {
     "kind": "stage: a stage as a whole; segment: one slow kind of deal in it; edge: one way out",
-    "rank": "1 for the dearest of its kind, by cost, then by the what-if",
+    "rank": "1 for the dearest of its kind: by cost, then the what-if, then the days waited in all",
     "stage": "the stage in which deals wait",
     "target": "for an edge, the stage entered next",
     "finding": "whether some kind of deal is slow here beyond chance and nature (q < 0.1)",
@@ -60,7 +61,10 @@ COLUMNS = {
     "share_past_target": "share of all stays in the stage that last longer than that",
     "open_now": "deals concerned that are there now",
     "amount_now": "their amount, company currency",
-    "gain_at_target_per_month": "what-if: won amount a month more if half left within the target",
+    "win_rate_within": "share won of deals that leave the stage within the target",
+    "win_rate_past": "share won of deals that stay longer",
+    "gain_at_target_per_month": "what-if, where days are agreed: won amount a month more if half of "
+    "the deals left within them",
     "examples": "ids of deals concerned: those that wait now, longest first, then the slowest others",
 }
 
@@ -122,7 +126,7 @@ def bottlenecks(
     told = stays_of(steps, turn, clock)
     segments = [_segment_row(steps, told, one, table) for one in priced]
     stages = [
-        _stage_row(steps, stays, outlook, name, table.loc[name], segments) for name in table.index
+        _stage_row(steps, told, outlook, name, table.loc[name], segments) for name in table.index
     ]
     edges = _edge_rows(steps, told, priced, table)
     frames = [_ranked(pd.DataFrame(rows)) for rows in (stages, segments, edges) if rows]
@@ -186,14 +190,13 @@ def _segment_row(steps: Steps, told: Stays, one: _Priced, table: pd.DataFrame) -
         **_target(stage),
         "open_now": int(waiting.sum()),
         "amount_now": float(np.nansum(steps.amount[visits.case[waiting]])),
-        "gain_at_target_per_month": np.nan,
         "examples": _examples(steps, told, slow.rows),
     }
 
 
 def _stage_row(
     steps: Steps,
-    stays: Stays,
+    told: Stays,
     outlook: Floats,
     name: str,
     stage: pd.Series[Any],
@@ -201,11 +204,12 @@ def _stage_row(
 ) -> dict[str, Any]:
     """A stage: the sum of its slow kinds, the dearest of them as its reason."""
     code = steps.activities.index(name)
-    rows = stays.visits.stage == code
+    rows = told.visits.stage == code
     mine = sorted(
         (row for row in segments if row["stage"] == name), key=lambda row: -row["wins_per_month"]
     )
     reason = mine[0] if mine else {}
+    agreed = float(stage["target_days"]) if stage["target_from"] == "agreed" else np.nan
     copied = ("segment", "attribute", "value", "pace", "p_value", "q_value", "others_p50_days",
               "delay_days")  # fmt: skip
     summed = ("cost_per_month", "cost_low", "cost_high", "wins_per_month")
@@ -221,11 +225,22 @@ def _stage_row(
         **_target(stage),
         "open_now": int(stage["open_now"]),
         "amount_now": stage["amount_now"],
-        "gain_at_target_per_month": gain_at_target(
-            steps, stays, rows, outlook, float(stage["target_days"])
-        ),
-        "examples": reason.get("examples") or _examples(steps, stays, rows),
+        **_win_rates(steps, told, rows, float(stage["target_days"])),
+        "gain_at_target_per_month": gain_at_target(steps, told, rows, outlook, agreed),
+        "examples": reason.get("examples") or _examples(steps, told, rows),
     }
+
+
+def _win_rates(steps: Steps, told: Stays, rows: Any, target_days: float) -> dict[str, float]:
+    """Share won, open deals censored, of the stays within the target and of those past it."""
+    visits = told.visits
+    if (steps.outcome == ENDED).any():
+        return {"win_rate_within": np.nan, "win_rate_past": np.nan}
+    past = (visits.days[rows] > target_days).astype(np.int64)
+    moment, case = steps.at[visits.row[rows]], visits.case[rows]
+    after = endings_after(steps, case, moment, Clock())
+    within, beyond = share_at_end(past, after.days, after.known, after.won, 2)
+    return {"win_rate_within": float(within), "win_rate_past": float(beyond)}
 
 
 def _edge_rows(
@@ -250,7 +265,6 @@ def _edge_rows(
             "cases": len(np.unique(visits.case[taken])),
             "dwell_p50_days": float(np.median(visits.days[taken])),
             **_target(stage),
-            "gain_at_target_per_month": np.nan,
             "examples": _examples(steps, told, taken),
         })  # fmt: skip
     return rows
@@ -277,8 +291,9 @@ def _examples(steps: Steps, told: Stays, rows: Any) -> list[str]:
 
 def _ranked(frame: pd.DataFrame) -> pd.DataFrame:
     """Dearest first; where money is not known, by the wins that the delay costs."""
-    keys = ["cost_per_month", "wins_per_month", "gain_at_target_per_month", "cases"]
-    worth = frame[keys].astype(float).fillna(0.0)
+    keys = ["cost_per_month", "wins_per_month", "gain_at_target_per_month", "waited"]
+    waited = frame["cases"] * frame["dwell_p50_days"]
+    worth = frame.assign(waited=waited).reindex(columns=keys).astype(float).fillna(0.0)
     order = worth.assign(stage=frame["stage"]).sort_values(
         [*keys, "stage"], ascending=[False] * len(keys) + [True], kind="stable"
     )

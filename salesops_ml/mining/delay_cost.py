@@ -132,7 +132,7 @@ def gain_at_target(
         steps: the log. stays: its stays.
         rows: (n,) the stays of the stage.
         outlook: (n,) prospects of each stay, from `prospects`.
-        target_days: in calendar days.
+        target_days: in the days in which the stays are told.
     """
     known = (
         np.isfinite(target_days) and rows.any() and (steps.outcome[stays.visits.case] == WON).any()
