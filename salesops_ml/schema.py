@@ -351,8 +351,8 @@ def no_rejects() -> pa.Table:
 def conform(name: str, table: pa.Table, attributes: tuple[Attribute, ...] = ()) -> pa.Table:
     """`table` with the columns, order and kinds of canonical table `name`.
 
-    Columns that it lacks become nulls; times are cut to microseconds; `recorded_at` is filled with the moment of the event; rows
-    are sorted by key so that equal content is equal bytes.
+    Columns that it lacks become nulls; times are cut to microseconds; `recorded_at` is filled with
+    the moment of the event; rows are sorted by key so that equal content is equal bytes.
 
     Raises:
         SchemaError: a required column is absent or holds nulls, a column is unknown, or a value
@@ -392,6 +392,8 @@ def _conform_column(spec: Table, table: pa.Table, column: pa.Field) -> pa.Chunke
             f"table `{spec.name}`, row {row + 1}: `{column.name}` is empty, but is required"
         )
     try:
+        if pa.types.is_integer(values.type) and pa.types.is_decimal(column.type):
+            values = values.cast(pa.decimal128(38, 2))
         options = pa.compute.CastOptions(column.type, allow_time_truncate=True)
         return values.cast(options=options)
     except pa.ArrowInvalid as error:

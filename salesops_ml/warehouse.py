@@ -39,7 +39,7 @@ _INGESTS = pa.schema(
 
 
 class Warehouse:
-    """Canonical tables as Ibis expressions, on one connection.
+    """Canonical tables as Ibis expressions, on one connection; while it is open they do not change.
 
     Example:
         >>> import pyarrow as pa
@@ -52,6 +52,9 @@ class Warehouse:
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
+        self._here = frozenset(connection.list_tables())
+        self._tables: dict[str, ir.Table] = {}
+        self._rows: dict[str, int] = {}
 
     @classmethod
     @contextmanager
@@ -92,22 +95,25 @@ class Warehouse:
 
     def names(self) -> list[str]:
         """Names of the canonical tables that are here."""
-        here = set(self.connection.list_tables())
-        return [name for name in TABLES if name in here]
+        return [name for name in TABLES if name in self._here]
 
     def has(self, name: str) -> bool:
         """Whether canonical table `name` is here and holds a row."""
-        return name in self.names() and self.rows(name) > 0
+        return name in TABLES and name in self._here and self.rows(name) > 0
 
     def table(self, name: str) -> ir.Table:
         """The table called `name`, or an empty one of its schema where the source had none."""
-        if name in self.connection.list_tables():
-            return self.connection.table(name)
-        return ibis.memtable(TABLES[name].arrow().empty_table())
+        if name not in self._tables:
+            here = name in self._here
+            empty = None if here else ibis.memtable(TABLES[name].arrow().empty_table())
+            self._tables[name] = self.connection.table(name) if here else empty
+        return self._tables[name]
 
     def rows(self, name: str) -> int:
         """How many rows the table holds."""
-        return int(self.table(name).count().execute())
+        if name not in self._rows:
+            self._rows[name] = int(self.table(name).count().execute())
+        return self._rows[name]
 
     @contextmanager
     def scratch(self) -> Iterator[Callable[[ir.Table], ir.Table]]:
@@ -136,7 +142,7 @@ class Warehouse:
 
     def landing(self) -> Landing | None:
         """What incremental loads have landed so far; None where the source has no cursor."""
-        if _LANDING not in self.connection.list_tables():
+        if _LANDING not in self._here:
             return None
         listed = self.connection.table(_LANDING).to_pyarrow().to_pylist()
         tables = {
@@ -144,6 +150,11 @@ class Warehouse:
             for row in listed
         }
         return Landing(listed[0]["source"], tables)
+
+    def loaded_at(self) -> datetime:
+        """When the last load that changed something took place, naive UTC."""
+        moment: datetime = self.connection.table("_ingests").ingested_at.max().to_pyarrow().as_py()
+        return moment
 
     def counts(self) -> dict[str, int]:
         """How many source rows the last load used or left, by reason."""

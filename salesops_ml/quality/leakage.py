@@ -81,7 +81,9 @@ def time_travel_findings(
                 told = open_deals(before, spec, as_of=day)
                 looks += len(told)
                 moved |= set(compare(told, open_deals(after, spec, as_of=day)))
-        evidence = f"{looks} looks on {len(days)} days, future and today's values {how.rstrip('e')}ed"
+        evidence = (
+            f"{looks} looks on {len(days)} days, future and today's values {how.rstrip('e')}ed"
+        )
         findings += [
             Finding("time travel", name, f"{evidence}; the feature moved", "fail")
             for name in sorted(moved)
