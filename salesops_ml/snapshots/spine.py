@@ -71,7 +71,10 @@ def _calendar_looks(warehouse: Warehouse, every: int, as_of: datetime) -> ir.Tab
     days = [start + i * step for i in range((as_of - start) // step + 1)]
     calendar = ibis.memtable({"as_of": days}, schema={"as_of": "timestamp(6)"})
     last = _last_moment(warehouse, deals, as_of)
-    seen = last.join(calendar, [calendar.as_of >= last.created_at, calendar.as_of <= last.end])
+    every_pair = last.cross_join(calendar)
+    seen = every_pair.filter(
+        every_pair.as_of >= every_pair.created_at, every_pair.as_of <= every_pair.end
+    )
     return seen.select("deal_id", "as_of", "created_at")
 
 
