@@ -1,132 +1,78 @@
-"""The shape of one quality check, and the few patterns that most of them follow."""
+"""One check of the data: a question with a number for an answer, a verdict and a cure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import ibis
 import ibis.expr.types as ir
 
-from salesops_ml.quality.seen import Seen
+from salesops_ml.quality.known import Known
 
-Verdict = Literal["ok", "warn", "fail"]
-Faults = Callable[[Seen], ir.Table]
+EXAMPLES = 5
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that should not be.
+    """What can be wrong with the rows of a table.
 
     Attributes:
-        name: what is wrong, in words.
-        table: the table whose rows are in fault.
-        faults: the rows in fault.
-        shows: columns of `faults` that an example shows, key first.
-        cure: what to do about it.
-        needs: other tables without which the check says nothing.
-        bears: share of the rows that may be in fault before the verdict is `fail`; 0: none, 1: any.
-        of: the rows that the share is of; the table's where not given.
+        name: the fault, in plain words.
+        table: where it is looked for.
+        needs: other tables without which there is no answer.
+        meaning: what goes wrong downstream.
+        cure: what to do.
+        bad: the faulty rows, with the column `example` that names each.
+        warn_above: share of rows above which it is worth a warning.
+        fail_above: share of rows above which the data should not be used.
     """
 
     name: str
     table: str
-    faults: Faults
-    shows: tuple[str, ...]
+    meaning: str
     cure: str
+    bad: Callable[[Known], ir.Table]
     needs: tuple[str, ...] = ()
-    bears: float = 0.01
-    of: Faults | None = None
-
-    def among(self, seen: Seen) -> ir.Table:
-        """The rows that were looked at."""
-        return self.of(seen) if self.of else seen.table(self.table)
-
-    def verdict(self, count: int, looked_at: int) -> Verdict:
-        """`ok` for none in fault, `warn` up to the share that can be borne, else `fail`."""
-        if count == 0:
-            return "ok"
-        return "warn" if count <= self.bears * looked_at else "fail"
+    warn_above: float = 0.0
+    fail_above: float = 0.5
 
 
-def repeated(table: str, *key: str) -> Faults:
-    """Keys that stand on more than one row, with `times`."""
+def answer(check: Check, known: Known) -> dict[str, Any] | None:
+    """The check's finding; None where a table that it needs is not there.
 
-    def faults(seen: Seen) -> ir.Table:
-        rows = seen.table(table)
-        counts = rows.group_by(*key).agg(times=rows.count())
-        return counts.filter(counts.times > 1)
-
-    return faults
-
-
-def after_border(table: str, *columns: str) -> Faults:
-    """Rows with a moment after both the day looked at and the last load."""
-
-    def faults(seen: Seen) -> ir.Table:
-        rows = seen.table(table)
-        return rows.filter(ibis.or_(*[rows[name] > seen.border for name in columns]))
-
-    return faults
-
-
-def negative(table: str, *columns: str) -> Faults:
-    """Rows with a number below 0 in one of the columns."""
-
-    def faults(seen: Seen) -> ir.Table:
-        rows = seen.table(table)
-        return rows.filter(ibis.or_(*[rows[name] < 0 for name in columns]))
-
-    return faults
+    The verdict goes by the share of the table's rows: `ok`, `warn` or `fail`.
+    """
+    if not known.has(check.table, *check.needs):
+        return None
+    bad = check.bad(known)
+    count = int(bad.count().execute())
+    rows = max(int(known.table(check.table).count().execute()), 1)
+    share = count / rows
+    return {
+        "check": check.name,
+        "table": check.table,
+        "count": count,
+        "share": round(share, 6),
+        "verdict": _verdict(check, count, share),
+        "examples": _examples(bad) if count else [],
+        "meaning": check.meaning,
+        "cure": check.cure,
+    }
 
 
-def outside_unit(table: str, column: str) -> Faults:
-    """Rows whose share does not lie in 0..1."""
-
-    def faults(seen: Seen) -> ir.Table:
-        rows = seen.table(table)
-        return rows.filter((rows[column] < 0) | (rows[column] > 1))
-
-    return faults
+def _verdict(check: Check, count: int, share: float) -> str:
+    if not count or share <= check.warn_above:
+        return "ok"
+    return "fail" if share > check.fail_above else "warn"
 
 
-def orphans(table: str, column: str, parent: str, key: str | None = None) -> Faults:
-    """Rows that point at a row of `parent` which is not there."""
-
-    def faults(seen: Seen) -> ir.Table:
-        rows = seen.table(table)
-        known = seen.warehouse.table(parent).select(_parent=key or column).distinct()
-        return rows.filter(rows[column].notnull()).anti_join(
-            known, rows[column] == known["_parent"]
-        )
-
-    return faults
+def _examples(bad: ir.Table) -> list[str]:
+    first = bad.select(example=bad.example.cast("string")).distinct().order_by("example")
+    return [str(value) for value in first.limit(EXAMPLES).execute()["example"]]
 
 
-def with_deal(seen: Seen, table: str) -> ir.Table:
-    """The rows of a history, each with its deal's `made_at` and `ended_at`."""
-    rows = seen.table(table)
-    deals = seen.warehouse.table("deals")
-    dated = deals.select(_deal=deals.deal_id, made_at=deals.created_at, ended_at=deals.closed_at)
-    return rows.join(dated, rows.deal_id == dated["_deal"])
-
-
-def before_creation(table: str, at: str) -> Faults:
-    """Rows of a history that happened before their deal was created."""
-
-    def faults(seen: Seen) -> ir.Table:
-        rows = with_deal(seen, table)
-        return rows.filter(rows[at] < rows.made_at)
-
-    return faults
-
-
-def after_closing(table: str, at: str) -> Faults:
-    """Rows of a history that happened after their deal had closed."""
-
-    def faults(seen: Seen) -> ir.Table:
-        rows = with_deal(seen, table)
-        return rows.filter(rows[at] > rows.ended_at)
-
-    return faults
+def rows_where(rows: ir.Table, fault: ir.BooleanValue, example: str = "deal_id") -> ir.Table:
+    """The rows of which `fault` is true, named by their column `example`."""
+    return rows.filter(fault.fill_null(False)).select(example=ibis._[example])

@@ -1,76 +1,79 @@
-"""Named checks of a company's data: what contradicts itself, how often, and what to do about it.
-
-A check is an expression that yields the rows in fault. Its verdict is `ok` where there are none,
-`warn` up to the share that it can bear, `fail` above. Checks whose tables are missing are not run:
-the profile says what those tables cost.
-"""
+"""Every check of the data, answered: what is wrong, how much of it, and what to do."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from salesops_ml.quality.check import Check, Faults
+from salesops_ml.quality.check import EXAMPLES, answer
 from salesops_ml.quality.deal_checks import DEAL_CHECKS
 from salesops_ml.quality.history_checks import HISTORY_CHECKS
-from salesops_ml.quality.profile import plain
-from salesops_ml.quality.reference_checks import REFERENCE_CHECKS
-from salesops_ml.quality.seen import Seen
+from salesops_ml.quality.known import Known
+from salesops_ml.quality.reference_checks import reference_checks, tracked_fields
 from salesops_ml.warehouse import Warehouse
 
-CHECKS: tuple[Check, ...] = (*DEAL_CHECKS, *HISTORY_CHECKS, *REFERENCE_CHECKS)
-EXAMPLES = 5
+_MANY_REJECTS = 0.02
 
 
-def run_checks(
-    warehouse: Warehouse, *, as_of: datetime, checks: Sequence[Check] = CHECKS
-) -> list[dict[str, Any]]:
-    """Every check that the tables allow, in order.
+def run_checks(warehouse: Warehouse, *, as_of: datetime) -> list[dict[str, Any]]:
+    """Findings, one for each check that the tables can answer.
 
-    Returns:
-        Mappings of `check`, `table`, `count` (rows in fault), `share` (of the rows looked at, 0..1),
-        `verdict` (ok, warn, fail), `examples` (the first rows in fault, by key) and `cure`.
+    Each has `check` (the fault in words), `table`, `count`, `share` of the table's rows, `verdict`
+    (ok, warn or fail), up to five `examples`, `meaning` and `cure`.
 
-    Example:
-        >>> import pyarrow as pa
-        >>> from salesops_ml.schema import CanonicalTables, no_rejects
-        >>> deals = pa.table({"deal_id": ["a", "b"], "status": ["open", "open"],
-        ...     "amount": [5, -5], "amount_base": [5, -5]})
-        >>> with Warehouse.in_memory(CanonicalTables({"deals": deals}, no_rejects())) as warehouse:
-        ...     found = run_checks(warehouse, as_of=datetime(2026, 1, 1))
-        >>> [(row["check"], row["examples"]) for row in found if row["verdict"] == "fail"]
-        [('negative amounts', [{'deal_id': 'b', 'amount': '-5.00'}])]
+    Args:
+        warehouse: the tables.
+        as_of: histories are looked at up to this moment, naive UTC.
     """
-    seen = Seen.at(warehouse, as_of=as_of)
-    runnable = [check for check in checks if seen.has(check.table, *check.needs)]
-    looked_at = _looked_at(runnable, seen)
-    return [_run(check, seen, looked_at[check.table, check.of]) for check in runnable]
+    known = Known(warehouse, as_of)
+    checks = [*DEAL_CHECKS, *HISTORY_CHECKS, *reference_checks(known)]
+    found = [answer(check, known) for check in checks]
+    return [
+        *(finding for finding in found if finding is not None),
+        _rejected_rows(warehouse),
+        *_without_history(known),
+    ]
 
 
-def _looked_at(checks: Sequence[Check], seen: Seen) -> dict[tuple[str, Faults | None], int]:
-    """How many rows the shares are of, counted once for the checks that have them in common."""
-    among = {(check.table, check.of): check for check in checks}
-    return {key: int(check.among(seen).count().execute()) for key, check in among.items()}
-
-
-def _run(check: Check, seen: Seen, looked_at: int) -> dict[str, Any]:
-    faults = check.faults(seen)
-    count = int(faults.count().execute())
+def _rejected_rows(warehouse: Warehouse) -> dict[str, Any]:
+    """Rows that the last load could not use."""
+    rejects = warehouse.rejects().to_pylist()
+    rows = {(row["source"], row["row"], row["table"]) for row in rejects}
+    loaded = sum(warehouse.rows(name) for name in warehouse.names())
+    share = len(rows) / max(loaded + len(rows), 1)
+    shown = [f"{row['source']}, line {row['row']}: {row['reason']}" for row in rejects[:EXAMPLES]]
+    verdict = "ok" if not rows else "warn" if share <= _MANY_REJECTS else "fail"
     return {
-        "check": check.name,
-        "table": check.table,
-        "count": count,
-        "share": count / looked_at if looked_at else 0.0,
-        "verdict": check.verdict(count, looked_at),
-        "examples": _examples(check, faults) if count else [],
-        "cure": check.cure,
+        "check": "rows rejected at the last load",
+        "table": "rejects",
+        "count": len(rows),
+        "share": round(share, 6),
+        "verdict": verdict,
+        "examples": shown,
+        "meaning": "they are in no figure",
+        "cure": "see `rejects` for file, line, value and cure of each",
     }
 
 
-def _examples(check: Check, faults: Any) -> list[dict[str, Any]]:
-    shown = faults.select(*check.shows).order_by(list(check.shows)).limit(EXAMPLES)
+def _without_history(known: Known) -> list[dict[str, Any]]:
+    """Attributes that change over time, but whose changes nobody recorded."""
+    fields = set(tracked_fields(known))
+    if known.has("deal_changes"):
+        changes = known.warehouse.table("deal_changes")
+        fields |= set(changes.select("field").distinct().execute()["field"])
+    declared = [known.name for known in known.warehouse.attributes() if known.known == "over_time"]
+    missing = [name for name in declared if name not in fields]
+    if not declared:
+        return []
     return [
-        {name: plain(value) for name, value in row.items()}
-        for row in shown.to_pyarrow().to_pylist()
+        {
+            "check": "attributes that change, without a history",
+            "table": "deal_changes",
+            "count": len(missing),
+            "share": round(len(missing) / len(declared), 6),
+            "verdict": "warn" if missing else "ok",
+            "examples": missing[:EXAMPLES],
+            "meaning": "their past is not known, so they are no features",
+            "cure": "load their changes, or declare them `known: at_creation` if they never change",
+        }
     ]

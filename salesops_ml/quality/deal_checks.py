@@ -1,182 +1,99 @@
-"""Checks of the deals themselves: ids, dates, amounts and status."""
+"""Checks of the deals themselves: ids, dates, money and outcome."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import ibis
 import ibis.expr.types as ir
 
-from salesops_ml.quality.check import Check, after_border, negative, orphans, repeated
-from salesops_ml.quality.seen import Seen
+from salesops_ml.quality.check import Check, rows_where
+from salesops_ml.quality.known import Known
 from salesops_ml.schema import STATUSES
 
 
-def _won(seen: Seen) -> ir.Table:
-    deals = seen.table("deals")
-    return deals.filter(deals.status == "won")
+def _deals(fault: Callable[[ir.Table, Known], ir.BooleanValue]) -> Callable[[Known], ir.Table]:
+    """The deals that show a fault."""
+
+    def bad(known: Known) -> ir.Table:
+        deals = known.table("deals")
+        return rows_where(deals, fault(deals, known))
+
+    return bad
 
 
-def _closed(seen: Seen) -> ir.Table:
-    deals = seen.table("deals")
-    return deals.filter(deals.status != "open")
+def _repeated(known: Known) -> ir.Table:
+    deals = known.table("deals")
+    counted = deals.group_by("deal_id").aggregate(times=deals.count())
+    return rows_where(counted, counted.times > 1)
 
 
-def _open(seen: Seen) -> ir.Table:
-    deals = seen.table("deals")
-    return deals.filter(deals.status == "open")
+def _closed(deals: ir.Table) -> ir.BooleanValue:
+    return deals.status.isin(["won", "lost"])
 
 
-def _won_without_date(seen: Seen) -> ir.Table:
-    """None where no deal is dated at all: that is a missing column, and told as such."""
-    won = _won(seen)
-    dated = int(seen.warehouse.table("deals").closed_at.count().execute()) > 0
-    return won.filter(won.closed_at.isnull() & dated)
-
-
-def _lost_without_date(seen: Seen) -> ir.Table:
-    closed = _closed(seen)
-    dated = int(seen.warehouse.table("deals").closed_at.count().execute()) > 0
-    return closed.filter((closed.status == "lost") & closed.closed_at.isnull() & dated)
-
-
-def _without_creation(seen: Seen) -> ir.Table:
-    deals = seen.table("deals")
-    dated = int(seen.warehouse.table("deals").created_at.count().execute()) > 0
-    return deals.filter(deals.created_at.isnull() & dated)
-
-
-def _closed_before_created(seen: Seen) -> ir.Table:
-    deals = seen.table("deals")
-    return deals.filter(deals.closed_at < deals.created_at)
-
-
-def _open_with_date(seen: Seen) -> ir.Table:
-    opened = _open(seen)
-    return opened.filter(opened.closed_at.notnull())
-
-
-def _unknown_status(seen: Seen) -> ir.Table:
-    deals = seen.table("deals")
-    return deals.filter(deals.status.notin(STATUSES))
-
-
-def _won_for_nothing(seen: Seen) -> ir.Table:
-    won = _won(seen)
-    return won.filter(won.amount == 0)
-
-
-def _won_without_amount(seen: Seen) -> ir.Table:
-    won = _won(seen)
-    return won.filter(won.amount.isnull())
-
-
-def _not_in_base_currency(seen: Seen) -> ir.Table:
-    deals = seen.table("deals")
-    return deals.filter(deals.amount.notnull() & deals.amount_base.isnull())
-
-
-def _overdue(seen: Seen) -> ir.Table:
-    opened = _open(seen)
-    return opened.filter(opened.expected_close_date < seen.as_of.date())
-
-
-def _without_events(seen: Seen) -> ir.Table:
-    deals = seen.table("deals")
-    events = seen.warehouse.table("stage_events")
-    known = events.select(_deal=events.deal_id).distinct()
-    return deals.anti_join(known, deals.deal_id == known["_deal"])
-
-
-def _against_its_stage(seen: Seen) -> ir.Table:
-    """Deals whose last stage says another end than their status, over the whole record."""
-    events, stages = seen.warehouse.table("stage_events"), seen.warehouse.table("stages")
-    ordered = events.mutate(_moment=events.entered_at.epoch_seconds() * 1_000 + events.seq)
-    last = ordered.group_by("deal_id").agg(last_stage=ordered.stage.argmax(ordered["_moment"]))
-    deals = seen.table("deals")
-    told = deals.join(last, "deal_id").join(
-        stages.select(_pipeline="pipeline", last_stage="stage", wins="is_won", ends="is_closed"),
-        "last_stage",
-    )
-    told = told.filter(told.pipeline.isnull() | (told.pipeline == told["_pipeline"]))
-    wrong = (told.wins != (told.status == "won")) | (told.ends != (told.status != "open"))
-    return told.filter(wrong).select("deal_id", "status", "last_stage").distinct()
-
-
-DEAL_CHECKS: tuple[Check, ...] = (
-    Check(
-        "duplicate deal ids", "deals", repeated("deals", "deal_id"), ("deal_id", "times"),
-        "merge the deals, or map a column that is unique", bears=0.0,
-    ),
-    Check(
-        "unknown status", "deals", _unknown_status, ("deal_id", "status"),
-        "map the value to open, won or lost under `values: {status: ...}`", bears=0.0,
-    ),
-    Check(
-        "deals without creation date", "deals", _without_creation, ("deal_id", "status"),
-        "fill the creation date in the CRM; such deals enter no snapshot",
-    ),
-    Check(
-        "won deals without close date", "deals", _won_without_date, ("deal_id", "created_at"),
-        "fill the close date in the CRM; until then the deal's revenue belongs to no period",
-        of=_won,
-    ),
-    Check(
-        "lost deals without close date", "deals", _lost_without_date, ("deal_id", "created_at"),
-        "fill the close date in the CRM; until then the deal looks open for ever", of=_closed,
-    ),
-    Check(
-        "closed before created", "deals", _closed_before_created,
-        ("deal_id", "created_at", "closed_at"),
-        "correct one of the two dates in the CRM, or check the date format", of=_closed,
-    ),
-    Check(
-        "open deals with a close date", "deals", _open_with_date, ("deal_id", "closed_at"),
-        "map the expected close to `expected_close_date`, not to `closed_at`", of=_open,
-    ),
-    Check(
-        "deals dated in the future", "deals", after_border("deals", "created_at", "closed_at"),
-        ("deal_id", "created_at", "closed_at"),
-        "correct the date in the CRM, or check day and month in the date format",
-    ),
-    Check(
-        "negative amounts", "deals", negative("deals", "amount", "amount_base"),
-        ("deal_id", "amount"), "enter credits as deals lost or as changes, not below 0",
-    ),
-    Check(
-        "won deals with zero amount", "deals", _won_for_nothing, ("deal_id", "closed_at"),
-        "enter the amount, or leave free trials out of the pipeline", bears=0.05, of=_won,
-    ),
-    Check(
-        "won deals without amount", "deals", _won_without_amount, ("deal_id", "closed_at"),
-        "enter the amount; until then the deal adds nothing to revenue", bears=0.05, of=_won,
-    ),
-    Check(
-        "amounts without a base currency", "deals", _not_in_base_currency,
-        ("deal_id", "currency", "amount"),
-        "load `exchange_rates` for this currency, or correct the currency", bears=0.05,
-    ),
-    Check(
-        "open deals past their expected close", "deals", _overdue,
-        ("deal_id", "expected_close_date"), "have their owners push or close them", bears=1.0,
-        of=_open,
-    ),
-    Check(
-        "deals for an unknown account", "deals", orphans("deals", "account_id", "accounts"),
-        ("deal_id", "account_id"), "load the account, or correct the deal's account",
-        needs=("accounts",), bears=0.05,
-    ),
-    Check(
-        "deals for an unknown rep", "deals", orphans("deals", "rep_id", "reps"),
-        ("deal_id", "rep_id"), "load the rep, past ones too, or correct the deal's owner",
-        needs=("reps",), bears=0.05,
-    ),
-    Check(
-        "deals without a stage event", "deals", _without_events, ("deal_id", "status"),
-        "load the stage history of every deal, from its first stage on", needs=("stage_events",),
-        bears=0.05,
-    ),
-    Check(
-        "status against the last stage", "deals", _against_its_stage,
-        ("deal_id", "status", "last_stage"),
-        "correct the status, or load the entry into the closing stage",
-        needs=("stage_events", "stages"), bears=0.02,
-    ),
+DEAL_CHECKS = (
+    Check("duplicate deal ids", "deals",
+          "one deal would count twice in every sum", "keep one row a deal at the source",
+          _repeated, fail_above=0.0),
+    Check("unknown status", "deals",
+          "the outcome of these deals is not known", "map it to open, won or lost",
+          _deals(lambda deals, _: ~deals.status.isin(STATUSES)), fail_above=0.0),
+    Check("won or lost without close date", "deals",
+          "when they ended is not known, so they cannot teach how long deals take",
+          "fill in the day each closed",
+          _deals(lambda deals, _: _closed(deals) & deals.closed_at.isnull())),
+    Check("closed before creation", "deals",
+          "their duration would be negative", "correct the one date or the other",
+          _deals(lambda deals, _: deals.closed_at < deals.created_at), fail_above=0.05),
+    Check("open with a close date", "deals",
+          "either the status or the date is wrong",
+          "clear the date, or map it to `expected_close_date`",
+          _deals(lambda deals, _: (deals.status == "open") & deals.closed_at.notnull()),
+          fail_above=0.2),
+    Check("without creation date", "deals",
+          "they have no age, so they get no snapshots and no scores",
+          "map `created_at` to when the deal began",
+          _deals(lambda deals, _: deals.created_at.isnull())),
+    Check("dates in the future", "deals",
+          "a deal cannot close after the day it is looked at",
+          "correct the dates, or map them to `expected_close_date`",
+          _deals(lambda deals, known: (deals.closed_at > known.moment)
+                 & (deals.closed_at > _last_recorded(known))),
+          fail_above=0.05),
+    Check("negative amounts", "deals",
+          "sums of revenue would shrink", "correct them, or keep credits apart",
+          _deals(lambda deals, _: deals.amount < 0), fail_above=0.05),
+    Check("won without an amount above zero", "deals",
+          "revenue learned from them is too low", "fill in the amount that was sold",
+          _deals(lambda deals, _: (deals.status == "won")
+                 & (deals.amount.fill_null(0) <= 0)), fail_above=0.2),
+    Check("open without an amount", "deals",
+          "they add nothing to the pipeline's value; the forecast puts a typical amount on them",
+          "ask for an amount from the stage in which it is known",
+          _deals(lambda deals, _: (deals.status == "open") & deals.amount.isnull()),
+          warn_above=0.02, fail_above=1.0),
+    Check("no rate into company currency", "deals",
+          "the amount cannot be added to the others", "add the rate to `exchange_rates`",
+          _deals(lambda deals, _: deals.amount.notnull() & deals.amount_base.isnull()),
+          fail_above=0.2),
+    Check("open past the expected close date", "deals",
+          "their expected close dates say nothing about the future",
+          "ask the owners for a new date",
+          _deals(lambda deals, known: (deals.status == "open")
+                 & (deals.expected_close_date < known.moment.date())),
+          warn_above=0.1, fail_above=1.0),
+    Check("without an account", "deals",
+          "account features are empty for them", "link them to their accounts",
+          _deals(lambda deals, _: deals.account_id.isnull()),
+          needs=("accounts",), warn_above=0.05, fail_above=1.0),
 )  # fmt: skip
+
+
+def _last_recorded(known: Known) -> ir.TimestampScalar:
+    """The end of the record: closings up to it are no news from the future, only later than `as_of`."""
+    ends = [known.moment]
+    for name in ("stage_events", "activities", "deal_changes", "quotes"):
+        if known.has(name):
+            ends.append(known.warehouse.table(name).recorded_at.max().as_scalar())
+    return ibis.greatest(*ends)

@@ -1,7 +1,4 @@
-"""The first look at a company's data: how much there is, how full, and what it is made of.
-
-A table that is missing is told by what it costs: the features and pages that need it.
-"""
+"""What the tables hold: rows, gaps, ranges and the commonest values; and what each missing one costs."""
 
 from __future__ import annotations
 
@@ -12,26 +9,20 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from salesops_ml.quality.seen import Seen
+from salesops_ml.quality.known import Known
 from salesops_ml.schema import TABLES
 from salesops_ml.warehouse import Warehouse
 
-TOP = 5
-UNDATED = {
-    "created_at": "no snapshots, no cycle length, no ageing: a win model on attributes only",
-    "closed_at": "no close dates and no revenue by period: a win model on attributes only",
-}
-"""What it costs where `deals` holds no such date at all."""
+TOP_VALUES = 5
+_MOST_KINDS_OF_VALUE = 200
 
 
 def profile(warehouse: Warehouse, *, as_of: datetime) -> dict[str, Any]:
-    """Every table's rows and columns, and what the missing ones cost.
+    """A profile of every canonical table, as known at `as_of` (naive UTC).
 
-    Returns:
-        `tables`: by name, `rows` and `columns`; a column has `kind`, `nulls`, `distinct`, `min`,
-        `max` (as text) and, for words, the `top` values with their counts, most frequent first.
-        `missing_tables`: what each table without rows costs, by name; where `deals` has no creation
-        or closing dates at all, `deals.created_at` or `deals.closed_at` is listed too.
+    `tables` holds for each table that is there its `rows`, first and last moment (`from`, `to`) and
+    `columns`: nulls, their share, distinct values, minimum and maximum, and for columns of few values
+    the commonest (`top`). `missing` holds what each absent table costs.
 
     Example:
         >>> import pyarrow as pa
@@ -40,63 +31,67 @@ def profile(warehouse: Warehouse, *, as_of: datetime) -> dict[str, Any]:
         >>> with Warehouse.in_memory(CanonicalTables({"deals": deals}, no_rejects())) as warehouse:
         ...     found = profile(warehouse, as_of=datetime(2026, 1, 1))
         >>> found["tables"]["deals"]["columns"]["status"]["top"]
-        [{'value': 'open', 'count': 1}, {'value': 'won', 'count': 1}]
+        {'open': 1, 'won': 1}
+        >>> found["missing"]["quotes"]
+        'no quote and discount features'
     """
-    seen = Seen.at(warehouse, as_of=as_of)
-    tables = {name: _table(seen.table(name)) for name in TABLES if seen.has(name)}
-    missing = {name: TABLES[name].costs for name in TABLES if not seen.has(name)}
-    columns = tables.get("deals", {}).get("columns", {})
-    for name, cost in UNDATED.items():
-        if columns and columns[name]["nulls"] == tables["deals"]["rows"]:
-            missing[f"deals.{name}"] = cost
-    return {"tables": tables, "missing_tables": missing}
-
-
-def _table(table: ir.Table) -> dict[str, Any]:
-    measures = {"rows": table.count()}
-    for name in table.columns:
-        column = table[name]
-        measures[f"{name} nulls"] = column.isnull().sum()
-        measures[f"{name} distinct"] = column.nunique()
-        measures[f"{name} min"] = column.min()
-        measures[f"{name} max"] = column.max()
-    told = table.agg(**measures).to_pyarrow().to_pylist()[0]
-    rows = int(told["rows"])
+    known = Known(warehouse, as_of)
     return {
-        "rows": rows,
-        "columns": {name: _column(table, name, told, rows) for name in table.columns},
+        "as_of": as_of.isoformat(),
+        "tables": {name: _table(known, name) for name in TABLES if known.has(name)},
+        "missing": {name: table.costs for name, table in TABLES.items() if not known.has(name)},
     }
 
 
-def _column(table: ir.Table, name: str, told: dict[str, Any], rows: int) -> dict[str, Any]:
-    distinct = int(told[f"{name} distinct"])
-    done = {
-        "kind": str(table[name].type()),
-        "nulls": int(told[f"{name} nulls"] or 0),
+def _table(known: Known, name: str) -> dict[str, Any]:
+    rows = known.table(name)
+    counted = _counted(rows)
+    total = int(counted["rows"])
+    columns = {column: _column(rows, column, counted, total) for column in rows.columns}
+    time = TABLES[name].event_time or ("created_at" if name == "deals" else None)
+    span = columns[time] if time else {}
+    return {"rows": total, "from": span.get("min"), "to": span.get("max"), "columns": columns}
+
+
+def _counted(rows: ir.Table) -> dict[str, Any]:
+    """Counts and ranges of all columns, in one pass."""
+    asked: dict[str, ir.Scalar] = {"rows": rows.count()}
+    for column in rows.columns:
+        value = rows[column]
+        asked[f"{column} nulls"] = value.isnull().sum()
+        asked[f"{column} distinct"] = value.nunique()
+        if not isinstance(value, ir.BooleanColumn):
+            asked[f"{column} min"] = value.min()
+            asked[f"{column} max"] = value.max()
+    return dict(rows.aggregate(**asked).to_pyarrow().to_pylist()[0])
+
+
+def _column(rows: ir.Table, column: str, counted: dict[str, Any], total: int) -> dict[str, Any]:
+    nulls, distinct = int(counted[f"{column} nulls"] or 0), int(counted[f"{column} distinct"])
+    found: dict[str, Any] = {
+        "nulls": nulls,
+        "null_share": round(nulls / total, 6) if total else 0.0,
         "distinct": distinct,
-        "min": plain(told[f"{name} min"]),
-        "max": plain(told[f"{name} max"]),
+        "min": _plain(counted.get(f"{column} min")),
+        "max": _plain(counted.get(f"{column} max")),
     }
-    words = table[name].type().is_string() or table[name].type().is_boolean()
-    if words and distinct > 0 and (distinct < rows or rows <= TOP):
-        done["top"] = _top(table, name)
-    return done
+    named = isinstance(rows[column], ir.StringColumn | ir.BooleanColumn)
+    if named and 0 < distinct <= _MOST_KINDS_OF_VALUE:
+        found["top"] = _top(rows, column)
+    return found
 
 
-def _top(table: ir.Table, name: str) -> list[dict[str, Any]]:
-    held = table.filter(table[name].notnull())
-    counts = held.group_by(value=held[name]).agg(count=held.count())
-    first = counts.order_by([ibis.desc("count"), "value"]).limit(TOP).to_pyarrow().to_pylist()
-    return [{"value": plain(row["value"]), "count": int(row["count"])} for row in first]
+def _top(rows: ir.Table, column: str) -> dict[str, int]:
+    """The commonest values and how often each stands there."""
+    filled = rows.filter(rows[column].notnull())
+    counts = filled.group_by(column).aggregate(times=filled.count())
+    order = [ibis.desc("times"), ibis.asc(column)]
+    first = counts.order_by(order).limit(TOP_VALUES).to_pyarrow().to_pylist()
+    return {str(row[column]): int(row["times"]) for row in first}
 
 
-def plain(value: Any) -> Any:
-    """A value as JSON knows it: dates and money become text.
-
-    Example:
-        >>> plain(datetime(2026, 3, 31, 12)), plain(Decimal("10.50")), plain(True), plain(None)
-        ('2026-03-31T12:00:00', '10.50', True, None)
-    """
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    return str(value) if isinstance(value, Decimal) else value
+def _plain(value: Any) -> Any:
+    """A value as JSON can hold it."""
+    if isinstance(value, Decimal):
+        return float(value)
+    return value.isoformat() if isinstance(value, date) else value

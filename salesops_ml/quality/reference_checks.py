@@ -1,70 +1,90 @@
-"""Checks of what deals refer to: stages, accounts, reps, quotas and exchange rates."""
+"""Checks between tables: rows that point at nothing, and histories that contradict today's values."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import ibis
 import ibis.expr.types as ir
 
-from salesops_ml.quality.check import Check, negative, outside_unit, repeated
-from salesops_ml.quality.seen import Seen
+from salesops_ml.quality.check import Check, rows_where
+from salesops_ml.quality.known import Known
 
 
-def _without_win(seen: Seen) -> ir.Table:
-    """Pipelines that no stage of theirs wins."""
-    stages = seen.table("stages")
-    wins = stages.group_by("pipeline").agg(wins=stages.is_won.cast("int64").sum())
-    return wins.filter(wins.wins == 0)
+def _orphans(name: str, example: str, column: str, target: str) -> Callable[[Known], ir.Table]:
+    """Rows of `name` whose `column` is filled, but not found as the same column of `target`."""
+
+    def bad(known: Known) -> ir.Table:
+        rows = known.table(name)
+        ids = known.warehouse.table(target).select(column).distinct()
+        return rows.filter(rows[column].notnull()).anti_join(ids, column).select(
+            example=ibis._[example]
+        )  # fmt: skip
+
+    return bad
 
 
-def _ends_first(seen: Seen) -> ir.Table:
-    quotas = seen.table("quotas")
-    return quotas.filter(quotas.period_end < quotas.period_start)
+def _unknown_deal(name: str, example: str = "deal_id") -> Check:
+    return Check(
+        f"{name.replace('_', ' ')} of unknown deals", name,
+        "they count for nothing", "load the deals too, or drop the rows",
+        _orphans(name, example, "deal_id", "deals"), fail_above=0.2,
+    )  # fmt: skip
 
 
-def _worthless(seen: Seen) -> ir.Table:
-    rates = seen.table("exchange_rates")
-    return rates.filter(rates.rate <= 0)
+def _unknown_manager(known: Known) -> ir.Table:
+    reps = known.table("reps")
+    names = reps.select(manager_id=reps.rep_id).distinct()
+    return reps.filter(reps.manager_id.notnull()).anti_join(names, "manager_id").select(
+        example=ibis._.manager_id
+    )  # fmt: skip
 
 
-def _own_manager(seen: Seen) -> ir.Table:
-    reps = seen.table("reps")
-    return reps.filter(reps.manager_id == reps.rep_id)
+def _contradicts(field: str) -> Check:
+    """Deals whose last recorded change of `field` is not the value that stands there today."""
+
+    def bad(known: Known) -> ir.Table:
+        changes = known.warehouse.table("deal_changes")
+        changes = changes.filter(changes.field == field)
+        window = ibis.window(
+            group_by="deal_id", order_by=[changes.changed_at.desc(), changes.seq.desc()]
+        )
+        last = changes.mutate(back=ibis.row_number().over(window)).filter(ibis._.back == 0)
+        deals = known.table("deals")
+        today = deals.select("deal_id", today=deals[field].cast("string"))
+        both = last.select("deal_id", "new_value").join(today, "deal_id")
+        return rows_where(both, ~both.new_value.identical_to(both.today))
+
+    return Check(
+        f"{field.replace('_', ' ')} is not the last change's", "deals",
+        "the history of this field is not whole, so features from it may be stale",
+        "load all changes of the field", bad, needs=("deal_changes",), warn_above=0.01,
+        fail_above=0.5,
+    )  # fmt: skip
 
 
-REFERENCE_CHECKS: tuple[Check, ...] = (
-    Check(
-        "duplicate stages", "stages", repeated("stages", "pipeline", "stage"),
-        ("pipeline", "stage", "times"), "list each stage of a pipeline once", bears=0.0,
-    ),
-    Check(
-        "pipeline without a winning stage", "stages", _without_win, ("pipeline",),
-        "mark the stage that wins with `is_won`", bears=1.0,
-    ),
-    Check(
-        "probability outside 0..1", "stages", outside_unit("stages", "probability"),
-        ("pipeline", "stage", "probability"), "divide percentages by 100", bears=0.0,
-    ),
-    Check(
-        "account twice from one day", "accounts", repeated("accounts", "account_id", "valid_from"),
-        ("account_id", "valid_from", "times"), "keep one row an account and day", bears=0.0,
-    ),
-    Check(
-        "rep twice from one day", "reps", repeated("reps", "rep_id", "valid_from"),
-        ("rep_id", "valid_from", "times"), "keep one row a rep and day", bears=0.0,
-    ),
-    Check(
-        "rep who reports to themselves", "reps", _own_manager, ("rep_id", "manager_id"),
-        "leave `manager_id` of the head of sales empty", bears=0.05,
-    ),
-    Check(
-        "negative quotas", "quotas", negative("quotas", "amount"),
-        ("owner_id", "period_start", "amount"), "give the target, at least 0", bears=0.0,
-    ),
-    Check(
-        "quota that ends before it starts", "quotas", _ends_first,
-        ("owner_id", "period_start", "period_end"), "swap the two days", bears=0.0,
-    ),
-    Check(
-        "exchange rate not above 0", "exchange_rates", _worthless, ("currency", "day", "rate"),
-        "give the company's currency for one unit of the other", bears=0.0,
-    ),
-)  # fmt: skip
+def tracked_fields(known: Known) -> list[str]:
+    """The columns of `deals` that have a history of changes."""
+    if not known.has("deal_changes"):
+        return []
+    fields = known.warehouse.table("deal_changes").select("field").distinct().execute()["field"]
+    return sorted(set(fields) & set(known.table("deals").columns))
+
+
+def reference_checks(known: Known) -> list[Check]:
+    """The checks between tables that this warehouse can answer."""
+    return [
+        *(_unknown_deal(name) for name in ("stage_events", "deal_changes", "deal_daily")),
+        _unknown_deal("activities", "activity_id"),
+        _unknown_deal("quotes", "quote_id"),
+        Check("account not in `accounts`", "deals",
+              "account features are empty for these deals", "load all accounts",
+              _orphans("deals", "account_id", "account_id", "accounts"), needs=("accounts",)),
+        Check("rep not in `reps`", "deals",
+              "these deals belong to no team or region", "load all reps, former ones too",
+              _orphans("deals", "rep_id", "rep_id", "reps"), needs=("reps",)),
+        Check("manager not in `reps`", "reps",
+              "the chain of reports ends there", "load managers as reps too",
+              _unknown_manager, fail_above=1.0),
+        *(_contradicts(field) for field in tracked_fields(known)),
+    ]  # fmt: skip

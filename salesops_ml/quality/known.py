@@ -1,0 +1,45 @@
+"""The tables as they were known on a day: what was recorded later is not looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import ibis
+import ibis.expr.types as ir
+
+from salesops_ml.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class Known:
+    """A warehouse seen from `as_of`: histories end there, and deals created later are not there yet.
+
+    Today's values in `deals` are today's all the same: a CRM does not say what stood there before.
+    """
+
+    warehouse: Warehouse
+    as_of: datetime
+
+    def __post_init__(self) -> None:
+        here = [name for name in self.warehouse.names() if self.warehouse.rows(name)]
+        object.__setattr__(self, "_here", frozenset(here))
+
+    def has(self, *names: str) -> bool:
+        """Whether all the tables hold rows."""
+        return self._here.issuperset(names)  # type: ignore[attr-defined, no-any-return]
+
+    def table(self, name: str) -> ir.Table:
+        """Table `name` without what was recorded, or for deals created, after `as_of`."""
+        rows = self.warehouse.table(name)
+        moment = ibis.literal(self.as_of)
+        if "recorded_at" in rows.columns:
+            return rows.filter(rows.recorded_at.isnull() | (rows.recorded_at <= moment))
+        if name == "deals":
+            return rows.filter(rows.created_at.isnull() | (rows.created_at <= moment))
+        return rows
+
+    @property
+    def moment(self) -> ir.TimestampScalar:
+        """`as_of` as a value of expressions."""
+        return ibis.literal(self.as_of)
