@@ -1,5 +1,27 @@
 """Revenue forecasts: what is closed, what is open, what is still to come, and what the past says."""
 
+from salesops_ml.forecasts.backtest import backtest_revenue, default_origins
+from salesops_ml.forecasts.backtest_scores import backtest_summary
+from salesops_ml.forecasts.combine import Weights, learn_weights
+from salesops_ml.forecasts.history import read_history
+from salesops_ml.forecasts.model import RevenueModel
+from salesops_ml.forecasts.pipeline_roll_up import ScoredPipeline
+from salesops_ml.forecasts.revenue import fit_revenue_model, forecast_revenue
 from salesops_ml.forecasts.series import forecast_series, series_rules
+from salesops_ml.forecasts.waterfall import pipeline_waterfall
 
-__all__ = ["forecast_series", "series_rules"]
+__all__ = [
+    "RevenueModel",
+    "ScoredPipeline",
+    "Weights",
+    "backtest_revenue",
+    "backtest_summary",
+    "default_origins",
+    "fit_revenue_model",
+    "forecast_revenue",
+    "forecast_series",
+    "learn_weights",
+    "pipeline_waterfall",
+    "read_history",
+    "series_rules",
+]

@@ -161,8 +161,8 @@ def read_organisation(
             values[level] = ("account_id", accounts[_ACCOUNT[level]])
         else:
             values[level] = ("deal_id", _fixed(warehouse, level))
-    gone = reps["active"].eq(False).fillna(False).to_numpy(dtype=bool)
-    return Organisation(tuple(levels), values, frozenset(reps.index[gone]))
+    left = [rep for rep, active in reps["active"].items() if not pd.isna(active) and not active]
+    return Organisation(tuple(levels), values, frozenset(map(str, left)))
 
 
 def _fixed(warehouse: Warehouse, level: str) -> pd.Series[str]:

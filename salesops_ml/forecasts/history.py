@@ -73,9 +73,9 @@ def read_history(warehouse: Warehouse, *, as_of: datetime, settings: Settings) -
     outcomes = _by_stage(warehouse, as_of) if staged else _by_deal(warehouse, as_of)
     deals = deals.merge(outcomes, on="deal_id", how="left")
     deals = deals.merge(_tracked(warehouse, as_of), on="deal_id", how="left")
-    deals["status"] = deals["status"].fillna("open")
-    deals["rep_id"] = deals["changed_rep"].fillna(deals["stage_rep"]).fillna(deals["seller"])
-    deals["product"] = deals["changed_product"].fillna(deals["sold"])
+    deals["status"] = np.where(deals["status"].isna(), "open", deals["status"])
+    deals["rep_id"] = _first_known(deals, "changed_rep", "stage_rep", "seller")
+    deals["product"] = _first_known(deals, "changed_product", "sold")
     deals["expected_close_date"] = pd.to_datetime(deals["expected_close_date"], errors="coerce")
     deals = deals.sort_values("deal_id", kind="stable", ignore_index=True)
     deals["amount"] = _amounts_known(warehouse, deals)
@@ -104,6 +104,14 @@ def _begun(warehouse: Warehouse, as_of: datetime, settings: Settings) -> pd.Data
             sold=begun["product"] if "product" in fixed else ibis.null("string"),
         )
     )
+
+
+def _first_known(deals: pd.DataFrame, *columns: str) -> pd.Series[str]:
+    """Per deal, the first of the columns that holds a value."""
+    found: pd.Series[str] = deals[columns[0]].astype(object)
+    for column in columns[1:]:
+        found = found.where(found.notna(), deals[column].astype(object))
+    return found
 
 
 def _by_stage(warehouse: Warehouse, as_of: datetime) -> pd.DataFrame:

@@ -18,7 +18,7 @@ import pandas as pd
 from salesops_ml.errors import ModelError, UsageError
 from salesops_ml.forecasts.batch import Floats, Ints
 from salesops_ml.forecasts.closing_amounts import ClosingAmounts, learn_closing_amounts
-from salesops_ml.forecasts.combine import Weights
+from salesops_ml.forecasts.combine import PARTS, QUANTILES, Weights
 from salesops_ml.forecasts.hierarchy import ROOT, Tree
 from salesops_ml.forecasts.history import History
 from salesops_ml.forecasts.lag_to_win import LateRates, late_rates
@@ -152,6 +152,34 @@ class RevenueModel:
                 f"`months_ahead` is {months_ahead}; this model tells 0 to {len(monthly) - 1}"
             )
         return monthly.head(months_ahead + 1)
+
+    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The company's month for each row of `frame`, as a served model answers.
+
+        Args:
+            frame: column `months_ahead`, whole numbers from 0 (the month of `as_of`).
+
+        Returns:
+            `months_ahead`, `period`, `mean`, the quantiles and the parts, in the order asked.
+
+        Raises:
+            UsageError: the column is missing, or a month was not forecast.
+        """
+        if "months_ahead" not in frame.columns:
+            raise UsageError(
+                "the revenue model is asked by a column `months_ahead`, such as 0, 1, 2"
+            )
+        asked = frame["months_ahead"].to_numpy(dtype=np.float64)
+        told = self.forecast()
+        wrong = ~np.isin(asked, np.arange(len(told)))
+        if wrong.any():
+            raise UsageError(
+                f"`months_ahead` holds {asked[wrong][0]:g}; this model tells whole months 0 to"
+                f" {len(told) - 1}"
+            )
+        rows = told.iloc[asked.astype(np.int64)].reset_index(drop=True)
+        rows.insert(0, "months_ahead", asked)
+        return rows[["months_ahead", "period", "mean", *QUANTILES, *PARTS]]
 
     def save(self, folder: Path | str) -> Path:
         """Write `revenue_model.json` into `folder`."""

@@ -82,7 +82,9 @@ def outlook(as_of: datetime, *, months: int, company: Company) -> Outlook:
     first = fiscal_month(company.fiscal_year_starts)
     today = local_day(as_of, company.time_zone)
     wanted = periods_from(today, "month", months + 1, fiscal_start_month=first)
-    quarters = periods_between(today, wanted[-1].start, "quarter", fiscal_start_month=first)
+    quarters = periods_between(
+        wanted[0].start, wanted[-1].start, "quarter", fiscal_start_month=first
+    )
     final = quarters[-1].end
     whole = list(wanted)
     while whole[-1].end < final:
