@@ -91,4 +91,4 @@ def categories(facts: Facts) -> tuple[Days, Floats, Days]:
 
 
 def _category(belief: Floats) -> Days:
-    return (belief >= 0.5).astype(np.int64) + (belief >= 0.7)
+    return (belief >= 0.58).astype(np.int64) + (belief >= 0.8)

@@ -104,24 +104,24 @@ class FaultRates:
 
 
 STAGES = (
-    StageRates("Lead", advance=0.040, skip=0.004, lost=0.018, probability=0.10, expected_days=21),
+    StageRates("Lead", advance=0.042, skip=0.004, lost=0.011, probability=0.30, expected_days=21),
     StageRates(
-        "Qualified", advance=0.034, back=0.003, skip=0.003, lost=0.014,
-        probability=0.25, expected_days=20,
+        "Qualified", advance=0.036, back=0.003, skip=0.003, lost=0.012,
+        probability=0.50, expected_days=21,
     ),
     StageRates(
-        "Discovery", advance=0.030, back=0.003, skip=0.003, lost=0.012,
-        probability=0.40, expected_days=21,
+        "Discovery", advance=0.033, back=0.003, skip=0.003, lost=0.013,
+        probability=0.60, expected_days=21,
     ),
     StageRates(
-        "Proposal", advance=0.030, back=0.004, skip=0.003, won=0.002, lost=0.012,
-        probability=0.60, expected_days=20,
+        "Proposal", advance=0.033, back=0.004, skip=0.003, won=0.002, lost=0.017,
+        probability=0.75, expected_days=20,
     ),
     StageRates(
-        "Negotiation", advance=0.032, back=0.004, won=0.005, lost=0.011,
-        probability=0.75, expected_days=18,
+        "Negotiation", advance=0.035, back=0.004, won=0.005, lost=0.020,
+        probability=0.90, expected_days=18,
     ),
-    StageRates("Contract", back=0.003, won=0.055, lost=0.008, probability=0.90, expected_days=10),
+    StageRates("Contract", back=0.003, won=0.060, lost=0.020, probability=0.95, expected_days=10),
 )  # fmt: skip
 
 PRODUCTS = (

@@ -142,7 +142,7 @@ def _outlook(
     running = np.flatnonzero((facts.starts < now) & (facts.ends >= now))
     stage = _stage_at(facts, paths, running, now)
     belief = np.array([entry.probability for entry in facts.world.stages])[stage]
-    weight = np.where(belief >= 0.5, belief, 0.3 * belief) * min(1.0, (after - now) / 75)
+    weight = np.where(belief >= 0.7, belief, 0.3 * belief) * min(1.0, (after - now) / 75)
     deal = np.concatenate([closed, running])
     at = np.minimum(np.full(len(deal), now), facts.ends[deal])
     base = amounts.at(deal, at)[1] * facts.deals.amount_known[deal]
