@@ -33,7 +33,10 @@ def run(job: Job) -> None:
 
             job.folder.write_json("data_quality", quality_report(warehouse, as_of=as_of))
         with job.progress.step("process mining"):
-            _mine(job, warehouse)
+            if warehouse.has("stage_events"):
+                _mine(job, warehouse)
+            else:
+                job.progress.say("no stage history: no process map, no bottlenecks")
         with job.progress.step("KPIs"):
             from salesops_ml.kpis import compute_kpis
 

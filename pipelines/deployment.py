@@ -6,13 +6,12 @@ the scores are written to the CRM database; the report is laid out; the book kee
 
 from __future__ import annotations
 
-from salesops_ml.app.report import write_report
-
 from pipelines import data_preparation, evaluation
 from pipelines.job import Job
 from salesops_ml import registry
 from salesops_ml.app import deployment as steps
 from salesops_ml.app.environment import git_revision
+from salesops_ml.app.report import write_report
 from salesops_ml.models import DealScores
 from salesops_ml.registry import Run
 

@@ -21,7 +21,8 @@ def run(job: Job) -> None:
     with job.progress.step("evaluation"):
         prepared, _ = data_preparation.load(job)
         figures = judge(prepared, job.folder.read_frame("predictions"), job.settings)
-        figures["forecast"] = judge_forecast(job.folder.read_frame("forecast_backtest"))
+        if job.folder.has("forecast_backtest.parquet"):
+            figures["forecast"] = judge_forecast(job.folder.read_frame("forecast_backtest"))
         figures["leakage_audit"] = job.folder.read_json("leakage_audit")["verdict"]
         verdicts = check_gates(job.settings.gates, figures)
         figures["gates"] = [vars(verdict) for verdict in verdicts]

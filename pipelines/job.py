@@ -11,6 +11,7 @@ from salesops_ml.app.progress import Progress
 from salesops_ml.app.run_folder import RunFolder
 from salesops_ml.periods import parse_moment
 from salesops_ml.settings import Settings
+from salesops_ml.snapshots import is_dated, record_end
 from salesops_ml.warehouse import Warehouse
 
 
@@ -30,9 +31,10 @@ class Job:
             yield warehouse
 
     def as_of(self, warehouse: Warehouse) -> datetime:
-        """The day that the run speaks of: the configured one, or the end of the record."""
+        """The day that the run speaks of: the configured one, or the end of the record.
+
+        Where nothing is dated it is the start of the run.
+        """
         if self.settings.as_of is not None:
             return parse_moment(self.settings.as_of)
-        from salesops_ml.snapshots import record_end
-
-        return record_end(warehouse)
+        return record_end(warehouse) if is_dated(warehouse) else self.started_at

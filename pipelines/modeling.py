@@ -13,7 +13,7 @@ from salesops_ml.app.deployment import model_folder
 from salesops_ml.app.revenue import past_scorer, scored_pipeline, usable_origins
 from salesops_ml.models import DealScores
 from salesops_ml.settings import Settings
-from salesops_ml.snapshots import FeatureSpec, open_deals
+from salesops_ml.snapshots import FeatureSpec, is_dated, open_deals
 
 STEPS = (
     ("deal model", 30.0),
@@ -44,6 +44,9 @@ def _forecast(job: Job, prepared: Prepared, model: DealScores, spec: FeatureSpec
 
     settings: Settings = job.settings
     with job.warehouse() as warehouse:
+        if not is_dated(warehouse):
+            job.progress.say("no deal is dated: a win model on attributes only, and no forecast")
+            return
         as_of = job.as_of(warehouse)
         with job.progress.step("forecast backtest"):
             origins = default_origins(as_of=as_of, settings=settings)

@@ -16,7 +16,15 @@ from salesops_ml.evaluation.measure import (
     measure_win,
     reliability_rows,
 )
-from salesops_ml.evaluation.splits import Borders, labels_at, split_by_column, split_by_time
+from salesops_ml.evaluation.splits import (
+    Borders,
+    borders_of,
+    labels_at,
+    split_by_chance,
+    split_by_column,
+    split_by_time,
+    with_calibration,
+)
 from salesops_ml.models import Curves, DealScores, fit_deal_scores, reporting_days, scores_from
 from salesops_ml.models.baselines import baseline_scores
 from salesops_ml.settings import Settings
@@ -62,27 +70,17 @@ def restore_prepared(data: pd.DataFrame, borders: dict[str, str] | None) -> Prep
 def _with_blocks(
     warehouse: Warehouse, data: pd.DataFrame, settings: Settings
 ) -> tuple[pd.DataFrame, Borders | None]:
+    """Blocks by the column that the settings name, by time, or by chance where nothing is dated."""
     split = settings.split
     if split.column is None:
+        if data["created_at"].isna().all():
+            return data.assign(split=split_by_chance(data["deal_id"], split)), None
         block, borders = split_by_time(data, split)
         return data.assign(split=block), borders
     deals = warehouse.table("deals").select("deal_id", f"x_{split.column}").to_pyarrow().to_pandas()
     told = data["deal_id"].map(deals.set_index("deal_id")[f"x_{split.column}"])
-    block = split_by_column(told)
-    return data.assign(split=block), _column_borders(data, block)
-
-
-def _column_borders(data: pd.DataFrame, block: pd.Series) -> Borders | None:
-    """Borders where the blocks that the column names follow each other in time; else none."""
-    test = data.loc[block == "test", "as_of"]
-    learn = data.loc[block.isin(["train", "calibration"]), "created_at"]
-    if test.empty or learn.empty or learn.max() > test.min():
-        return None
-    late = data.loc[block == "calibration", "created_at"]
-    calibration = late.min() if len(late) else test.min()
-    return Borders(
-        pd.Timestamp(calibration).to_pydatetime(), pd.Timestamp(test.min()).to_pydatetime()
-    )
+    block = with_calibration(data, split_by_column(told), split)
+    return data.assign(split=block), borders_of(data, block)
 
 
 def train(prepared: Prepared, spec: FeatureSpec, settings: Settings) -> DealScores:
@@ -112,10 +110,11 @@ def _hazards(test: pd.DataFrame, curves: Curves) -> pd.DataFrame:
     told = curves.at(reporting_days(round(curves.horizon)))
     days = told.days.astype(np.float32)
     frame = test[["deal_id", "as_of"]].reset_index(drop=True)
-    frame["day"] = [days] * len(frame)
-    frame["cif_won"] = list(told.cif_won.astype(np.float32))
-    frame["cif_lost"] = list(told.cif_lost.astype(np.float32))
-    return frame
+    return frame.assign(
+        day=pd.Series([days] * len(frame), dtype=object),
+        cif_won=pd.Series(list(told.cif_won.astype(np.float32)), dtype=object),
+        cif_lost=pd.Series(list(told.cif_lost.astype(np.float32)), dtype=object),
+    )
 
 
 def judge(prepared: Prepared, predictions: pd.DataFrame, settings: Settings) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from salesops_ml.app.run_folder import RunFolder
 from salesops_ml.crm.sql_target import Applied, SqlTarget
 from salesops_ml.models import DealScores
 from salesops_ml.registry import (
+    LoggedModel,
     Run,
     champion_version,
     load_champion,
@@ -37,29 +38,33 @@ def register_models(
     example: pd.DataFrame,
     data_source: str,
 ) -> dict[str, int]:
-    """Register the run's deal model and revenue model; their versions by registered name.
+    """Register the run's deal model and, where there is one, its revenue model.
 
     Args:
         entry: the run in the book.
         example: a few looks, for the signature.
         data_source: where the data set came from.
-    """
-    from salesops_ml.forecasts.model import RevenueModel
 
-    revenue_folder = folder.folder("models/revenue_forecast")
-    revenue = RevenueModel.load(revenue_folder)
-    asked = pd.DataFrame({"months_ahead": [0.0, 1.0]})
+    Returns:
+        Versions by registered name.
+    """
     entry.log_dataset("dataset", **_dataset_facts(folder, data_source))
     deal = log_deal_model(
         entry, model_folder(folder), example=example, predicted=model.predict(example)
     )
-    money = log_revenue_model(
-        entry, revenue_folder, example=asked, predicted=revenue.predict(asked)
-    )
-    return {
-        settings.registry.deal_model: register(settings, deal),
-        settings.registry.revenue_model: register(settings, money),
-    }
+    versions = {settings.registry.deal_model: register(settings, deal)}
+    if folder.has("models/revenue_forecast"):
+        versions[settings.registry.revenue_model] = register(settings, _log_revenue(entry, folder))
+    return versions
+
+
+def _log_revenue(entry: Run, folder: RunFolder) -> LoggedModel:
+    from salesops_ml.forecasts.model import RevenueModel
+
+    path = folder.folder("models/revenue_forecast")
+    asked = pd.DataFrame({"months_ahead": [0.0, 1.0]})
+    told = RevenueModel.load(path).predict(asked)
+    return log_revenue_model(entry, path, example=asked, predicted=told)
 
 
 def _dataset_facts(folder: RunFolder, source: str) -> dict[str, Any]:

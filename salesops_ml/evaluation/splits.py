@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
@@ -84,6 +85,50 @@ def split_by_column(values: pd.Series) -> pd.Series:
             f" {', '.join(BLOCKS)}"
         )
     return told.astype(object).rename("split")
+
+
+def with_calibration(data: pd.DataFrame, block: pd.Series, split: Split) -> pd.Series:
+    """`block` with the end of its train block as calibration, where the source named none.
+
+    The end is the deals that began last; where nothing is dated, a share of deals by chance.
+    """
+    if (block == "calibration").any():
+        return block
+    train = block == "train"
+    if data["created_at"].isna().all():
+        late = _chance(data["deal_id"]) < split.calibration
+    else:
+        starts = data[train].groupby("deal_id")["created_at"].first()
+        late = data["created_at"] >= starts.quantile(1 - split.calibration)
+    return block.mask(train & late, "calibration")
+
+
+def borders_of(data: pd.DataFrame, block: pd.Series) -> Borders | None:
+    """Borders where the blocks follow each other in time; None where they overlap or lack dates."""
+    test = data.loc[block == "test", "as_of"]
+    learn = data.loc[block.isin(["train", "calibration"]), "created_at"].dropna()
+    if test.empty or learn.empty or learn.max() > test.min():
+        return None
+    late = data.loc[block == "calibration", "created_at"]
+    calibration = late.min() if len(late) else test.min()
+    return Borders(*(pd.Timestamp(day).to_pydatetime() for day in (calibration, test.min())))
+
+
+def split_by_chance(deal_id: pd.Series, split: Split) -> pd.Series:
+    """Blocks for deals without dates, by a digest of the deal's name: the same in every run."""
+    place = _chance(deal_id)
+    train = split.train * (1 - split.calibration)
+    block = np.full(len(place), "unused", dtype=object)
+    block[place < split.train + split.test] = "test"
+    block[place < split.train] = "calibration"
+    block[place < train] = "train"
+    return pd.Series(block, index=deal_id.index, name="split")
+
+
+def _chance(deal_id: pd.Series) -> pd.Series:
+    """A number in 0..1 for each deal, from a digest of its name."""
+    digests = [crc32(str(name).encode()) for name in deal_id]
+    return pd.Series(digests, index=deal_id.index) / 2**32
 
 
 def labels_at(data: pd.DataFrame, border: datetime | None) -> pd.DataFrame:

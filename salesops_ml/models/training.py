@@ -106,13 +106,7 @@ def fit_voices(
     models = settings.models
     encoder = Encoder.fit(learn)
     shared: dict[str, Any] = {"models": models, "seed": settings.seed, "threads": settings.threads}
-    timing = HazardModel.fit(
-        _looks(learn, labels),
-        encoder=encoder,
-        trees=trees[:2] if trees else None,
-        watch=_looks(*watch) if watch else None,
-        **shared,
-    )
+    timing = _fit_timing(learn, labels, encoder, settings, trees, watch)
     won, weight = horizon_target(labels, models.horizon_days)
     classifier = logistic = None
     if _speaks(only, "classifier") and _two_sided(won, weight):
@@ -126,6 +120,28 @@ def fit_voices(
     if _speaks(only, "logistic") and _two_sided(won, weight):
         logistic = LogisticWin.fit(learn, won, weight, encoder=encoder, seed=settings.seed)
     return Voices(timing, encoder, classifier, logistic)
+
+
+def _fit_timing(
+    learn: pd.DataFrame,
+    labels: pd.DataFrame,
+    encoder: Encoder,
+    settings: Settings,
+    trees: tuple[int, int, int] | None,
+    watch: tuple[pd.DataFrame, pd.DataFrame] | None,
+) -> HazardModel | HazardTable:
+    """Learned hazards; a table where the deals are not dated, so that there is no time to learn."""
+    if not (labels["duration"] > 0).any():
+        return HazardTable.fit(learn, *_known(labels), horizon=_horizon(settings), by_stage=True)
+    return HazardModel.fit(
+        _looks(learn, labels),
+        encoder=encoder,
+        models=settings.models,
+        seed=settings.seed,
+        threads=settings.threads,
+        trees=trees[:2] if trees else None,
+        watch=_looks(*watch) if watch else None,
+    )
 
 
 def horizon_target(labels: pd.DataFrame, horizon: float) -> tuple[Flags, Floats]:
@@ -161,7 +177,7 @@ def _weigh(
         return Weighing(alone, "too few closed deals to learn more than the stage x age table")
     followed = labels["followed"].to_numpy(float)[held]
     reach = last_supported_day(followed, _horizon(settings))
-    seen = reach >= _horizon(settings)
+    seen = reach >= _horizon(settings) or not (labels["duration"] > 0).any()
     only = None if seen else alone
     voices = fit_voices(early, early_labels, settings, only=only, watch=(late, labels[held]))
     trees = _trees(voices, settings)

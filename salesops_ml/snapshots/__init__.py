@@ -9,11 +9,13 @@ from salesops_ml.snapshots.dataset import (
 )
 from salesops_ml.snapshots.features import FeatureSpec, learn_spec
 from salesops_ml.snapshots.spine import history_spine, open_spine
+from salesops_ml.snapshots.undated import is_dated
 
 __all__ = [
     "FeatureSpec",
     "build_dataset",
     "history_spine",
+    "is_dated",
     "learn_spec",
     "open_deals",
     "open_deals_on",

@@ -13,10 +13,12 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
+from salesops_ml.errors import DataError
 from salesops_ml.settings import Settings
 from salesops_ml.snapshots.closings import closings
 from salesops_ml.snapshots.features import FeatureSpec, feature_table
 from salesops_ml.snapshots.spine import history_spine, open_spine
+from salesops_ml.snapshots.undated import is_dated, undated_spine, with_bare_outcome
 from salesops_ml.snapshots.visible import KEY, days_between
 from salesops_ml.warehouse import Warehouse
 
@@ -26,18 +28,29 @@ def build_dataset(
 ) -> pd.DataFrame:
     """Every look up to `as_of`, with features and outcome, sorted by deal and day.
 
+    A table without dates gives one look a deal (`snapshots.undated`).
+
     Columns besides context and `f_*`: `outcome` (won, lost, open), `days_to_outcome` (null while
     open), `days_observed` (from the look to `as_of`).
     """
-    spine = history_spine(warehouse, settings.snapshots, as_of=as_of)
+    dated = is_dated(warehouse)
+    if dated:
+        spine = history_spine(warehouse, settings.snapshots, as_of=as_of)
+    else:
+        spine = undated_spine(warehouse, as_of=as_of, only_open=False)
     with warehouse.scratch() as keep:
-        table = feature_table(warehouse, spine, spec, keep=keep)
-        return _sorted(_with_outcome(warehouse, keep(table), as_of=as_of))
+        table = keep(feature_table(warehouse, spine, spec, keep=keep))
+        if dated:
+            return _sorted(_with_outcome(warehouse, table, as_of=as_of))
+        return _sorted(with_bare_outcome(warehouse, table))
 
 
 def open_deals(warehouse: Warehouse, spec: FeatureSpec, *, as_of: datetime) -> pd.DataFrame:
     """The deals open at `as_of` with their features and context, sorted by deal."""
-    spine = open_spine(warehouse, as_of=as_of)
+    if is_dated(warehouse):
+        spine = open_spine(warehouse, as_of=as_of)
+    else:
+        spine = undated_spine(warehouse, as_of=as_of, only_open=True)
     with warehouse.scratch() as keep:
         return _sorted(feature_table(warehouse, spine, spec, keep=keep))
 
@@ -78,6 +91,8 @@ def record_end(warehouse: Warehouse) -> datetime:
         if warehouse.has(name)
     ]
     known = [moment for moment in moments if not pd.isna(moment)]
+    if not known:
+        raise DataError("nothing in the warehouse is dated; say `as_of` in the configuration")
     return pd.Timestamp(max(known)).to_pydatetime()
 
 
