@@ -31,11 +31,10 @@ def ageing(facts: Facts) -> pd.DataFrame:
     age = seconds_between(joined.created_at, joined.until)
     aged = joined.mutate(aged=(age > joined["at_most"]).fill_null(False))
     totals = aged.group_by("period", "node").agg(
-        n=aged.count(),
-        aged=aged["aged"].sum(),
-        amount=aged.amount.sum(where=aged["aged"]).fill_null(0),
+        n=aged.count(), aged=aged["aged"].sum(), amount=aged.amount.sum(where=aged["aged"])
     )
-    return tell(totals, ageing_deals=totals.aged, ageing_amount=totals.amount)
+    amount = ibis.ifelse(totals["aged"] == 0, 0, totals.amount)
+    return tell(totals, ageing_deals=totals["aged"], ageing_amount=amount)
 
 
 def _limits(facts: Facts) -> ibis.Table:

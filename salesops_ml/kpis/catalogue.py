@@ -34,7 +34,7 @@ from salesops_ml.kpis.velocity import sales_velocity
 from salesops_ml.kpis.waterfall import waterfall
 from salesops_ml.kpis.win_rate import win_rate
 from salesops_ml.periods import Period
-from salesops_ml.settings import Settings
+from salesops_ml.settings import Kpis, Settings
 from salesops_ml.warehouse import Warehouse
 
 Metric = Callable[[Facts], pd.DataFrame]
@@ -95,7 +95,7 @@ def compute_kpis(
         target) and n, sorted by metric, period and node. Money is in company currency. Where the
         deals have no dates, the period is `all`.
     """
-    missing = missing_metrics(warehouse)
+    missing = missing_metrics(warehouse, settings)
     if "win_rate" in missing:
         return _table(undated_kpis(warehouse), settings, {})
     with Facts.known(warehouse, as_of=as_of, settings=settings, periods=periods) as facts:
@@ -127,8 +127,10 @@ def compute_kpi(
     )
 
 
-def missing_metrics(warehouse: Warehouse) -> dict[str, tuple[str, ...]]:
-    """The KPIs that cannot be told, and the tables or columns that each of them lacks.
+def missing_metrics(
+    warehouse: Warehouse, settings: Settings | None = None
+) -> dict[str, tuple[str, ...]]:
+    """The KPIs that cannot be told, and what each of them lacks, as `Definition.needs` names it.
 
     Example:
         >>> import pyarrow as pa
@@ -139,7 +141,11 @@ def missing_metrics(warehouse: Warehouse) -> dict[str, tuple[str, ...]]:
         ('deals.closed_at',)
     """
     needs = {need for definition in DEFINITIONS.values() for need in definition.needs}
-    absent = {need for need in needs if not any(_has(warehouse, one) for one in need.split("|"))}
+    kinds = settings.kpis if settings else Kpis()
+    named = {"kpis.selling": kinds.selling, "kpis.meetings": kinds.meetings}
+    absent = {
+        need for need in needs if not any(_has(warehouse, one, named) for one in need.split("|"))
+    }
     lacking = {
         name: tuple(need for need in definition.needs if need in absent)
         for name, definition in DEFINITIONS.items()
@@ -166,14 +172,21 @@ def _possible(missing: dict[str, tuple[str, ...]]) -> list[Metric]:
     return [metric for metric, names in METRICS.items() if not set(names) <= set(missing)]
 
 
-def _has(warehouse: Warehouse, need: str) -> bool:
-    """Whether a table has rows, or a column values."""
-    table, _, column = need.partition(".")
-    if not column:
-        return warehouse.has(table)
-    return table in warehouse.names() and bool(
-        warehouse.table(table)[column].notnull().any().fill_null(False).execute()
+def _has(warehouse: Warehouse, need: str, kinds: dict[str, tuple[str, ...]]) -> bool:
+    """Whether the tables hold what `need` asks for (see `Definition.needs`)."""
+    table, mark, what = next(
+        (need.partition(mark) for mark in "@:." if mark in need), (need, "", "")
     )
+    if not warehouse.has(table):
+        return False
+    rows = warehouse.table(table)
+    if mark == "@":
+        rows = rows.filter(rows.kind.isin(kinds[what]))
+    elif mark == ":":
+        rows = rows.filter(rows.field == what)
+    elif mark == ".":
+        rows = rows.filter(rows[what].notnull())
+    return bool(rows.count().execute())
 
 
 def _table(rows: pd.DataFrame, settings: Settings, expected: dict[str, float]) -> pd.DataFrame:

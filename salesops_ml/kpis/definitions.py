@@ -16,7 +16,9 @@ class Definition:
         name: as in the column `metric`; a detail follows it after a colon (`stage_dwell_p50:Lead`).
         unit: %, days, hours, count, ratio, money, money/day or money/h.
         better: which way is good news.
-        needs: tables, or columns as `table.column`, that it cannot be told without.
+        needs: what it cannot be told without: a table; a column with values, as `table.column`; the
+            history of a field, as `deal_changes:field`; or activities of a kind that a setting names,
+            as `activities@kpis.meetings`. `|` between them: any one will do.
         meaning: in a sentence.
     """
 
@@ -30,8 +32,10 @@ class Definition:
 _CLOSED = ("deals.closed_at",)
 _CYCLE = ("deals.created_at", "deals.closed_at")
 _OPEN = ("deals.created_at",)
-_MONEY = ("deals.amount_base|deals.amount|deal_changes",)
-_DUE = ("deals.expected_close_date|deal_changes",)
+_MONEY = ("deals.amount_base|deals.amount|deal_changes:amount_base|deal_changes:amount",)
+_DUE = ("deals.expected_close_date|deal_changes:expected_close_date",)
+_DUE_DATES = ("deal_changes:expected_close_date",)
+_TIMED = ("activities.duration_minutes", "activities@kpis.selling")
 _STAGES = ("stage_events", "stages")
 
 _UP: Better = "up"
@@ -56,10 +60,10 @@ _ALL = (
                "mean amount of the deals open at the end of the period"),
     Definition("open_deal_size_median", "money", _NEITHER, (*_OPEN, *_MONEY),
                "median amount of the deals open at the end of the period"),
-    Definition("selling_time_share", "%", _UP, ("activities.duration_minutes",),
+    Definition("selling_time_share", "%", _UP, _TIMED,
                "minutes with customers as a share of all logged minutes"),
     Definition("won_per_selling_hour", "money/h", _UP,
-               ("activities.duration_minutes", *_CLOSED, *_MONEY),
+               (*_TIMED, *_CLOSED, *_MONEY),
                "won amount per hour with customers"),
     Definition("open_pipeline", "money", _UP, (*_OPEN, *_MONEY),
                "amount of the deals open at the end of the period"),
@@ -79,7 +83,7 @@ _ALL = (
                "1 - WAPE of submitted forecasts against what was won"),
     Definition("forecast_bias", "%", _NEITHER, ("forecast_submissions", *_CLOSED, *_MONEY),
                "how far submitted forecasts lean above (+) or below (-) what was won"),
-    Definition("meetings_per_rep", "count", _UP, ("activities",),
+    Definition("meetings_per_rep", "count", _UP, ("activities@kpis.meetings",),
                "meetings over open deals per active rep"),
     Definition("stage_conversion", "%", _UP, _STAGES,
                "share of the deals entering the stage that reach a later one"),
@@ -96,11 +100,11 @@ _ALL = (
                "days within which 90 % of the deals that go on this way leave"),
     Definition("sales_velocity", "money/day", _UP, (*_CYCLE, *_MONEY),
                "open deals x win rate x mean deal size / mean cycle"),
-    Definition("slippage_deals", "%", _DOWN, ("deal_changes", *_CYCLE),
+    Definition("slippage_deals", "%", _DOWN, (*_DUE_DATES, *_CYCLE),
                "share of the deals due in the period that were moved past it"),
-    Definition("slippage_amount", "%", _DOWN, ("deal_changes", *_CYCLE, *_MONEY),
+    Definition("slippage_amount", "%", _DOWN, (*_DUE_DATES, *_CYCLE, *_MONEY),
                "share of the amount due in the period that was moved past it"),
-    Definition("pushes_per_deal", "count", _DOWN, ("deal_changes", *_CYCLE),
+    Definition("pushes_per_deal", "count", _DOWN, (*_DUE_DATES, *_CYCLE),
                "times that the expected close was moved later, per open deal"),
     Definition("speed_to_lead_p50", "hours", _DOWN, ("activities", *_OPEN),
                "median hours from creation to the first activity"),
@@ -110,7 +114,7 @@ _ALL = (
                "open deals older than 90 % of won deals were in the same stage"),
     Definition("ageing_amount", "money", _DOWN, (*_CYCLE, *_STAGES, *_MONEY),
                "amount of those deals"),
-    Definition("waterfall", "money", _NEITHER, (*_CYCLE, *_MONEY, "deal_changes"),
+    Definition("waterfall", "money", _NEITHER, (*_CYCLE, *_MONEY, *_DUE_DATES),
                "a step from the pipeline due at the start of the period to that at its end"),
 )  # fmt: skip
 

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from dataclasses import field as attribute
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any
 
 import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from salesops_ml.kpis.history import FOREVER, Field, stays, value_at, values
+from salesops_ml.kpis.history import FOREVER, Field, settled_deals, stays, value_at, values
 from salesops_ml.kpis.nodes import Places, places
 from salesops_ml.periods import Period, fiscal_month, periods_between, utc_midnight
 from salesops_ml.settings import Settings
@@ -42,7 +41,7 @@ class Facts:
     as_of: datetime
     settings: Settings
     periods: tuple[Period, ...]
-    _kept: list[Any] = attribute(default_factory=list, repr=False)
+    _kept: list[str] = attribute(default_factory=list, repr=False)
 
     @classmethod
     @contextmanager
@@ -62,8 +61,8 @@ class Facts:
         try:
             yield facts
         finally:
-            for table in facts._kept:
-                table.release()
+            for name in facts._kept:
+                warehouse.connection.drop_table(name, force=True)
 
     @cached_property
     def spans(self) -> ir.Table:
@@ -95,6 +94,11 @@ class Facts:
     def stays(self) -> ir.Table:
         """Stretches of a deal in one stage, or closed: see `history.stays`."""
         return self.keep(stays(self.warehouse, as_of=self.as_of))
+
+    @cached_property
+    def settled(self) -> ir.Table:
+        """From when on a deal's row of today may be believed: see `history.settled_deals`."""
+        return self.keep(settled_deals(self.warehouse, self.stays, as_of=self.as_of))
 
     @cached_property
     def amounts(self) -> ir.Table:
@@ -260,13 +264,16 @@ class Facts:
 
     def _values(self, field: Field) -> ir.Table:
         currency = self.settings.company.base_currency
-        return self.keep(values(self.warehouse, field, as_of=self.as_of, base_currency=currency))
+        found = values(
+            self.warehouse, field, self.settled, as_of=self.as_of, base_currency=currency
+        )
+        return self.keep(found)
 
     def keep(self, table: ir.Table) -> ir.Table:
         """`table`, worked out once and kept in the engine until the facts are left."""
-        kept = table.cache()
-        self._kept.append(kept)
-        return kept
+        name = f"kpi_facts_{id(self)}_{len(self._kept)}"
+        self._kept.append(name)
+        return self.warehouse.connection.create_table(name, table, temp=True)
 
 
 def recent_periods(as_of: datetime, settings: Settings) -> list[Period]:

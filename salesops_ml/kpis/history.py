@@ -1,13 +1,15 @@
 """The past of each deal as stretches of time: which stage, which amount, whose, closing when.
 
 Everything recorded up to `as_of` counts, at the moment when it happened: KPIs of a past quarter are
-told as they are known on the day of telling, not as they were known then. Where a deal's field has no
-history at all, the value that `deals` holds today stands for all time, since nothing better is known.
+told as they are known on the day of telling, not as they were known then. Where a deal has no history
+of its amount or expected close, the value that `deals` holds today is taken for a closed deal from its
+closing on, and for an open one at `as_of`; what it was before is not known. An owner or product
+without history is taken to have been today's all along.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 import ibis
@@ -50,9 +52,12 @@ def stays(warehouse: Warehouse, *, as_of: datetime) -> ir.Table:
     return _lasting(_moves(events))
 
 
-def values(warehouse: Warehouse, field: Field, *, as_of: datetime, base_currency: str) -> ir.Table:
+def values(
+    warehouse: Warehouse, field: Field, settled: ir.Table, *, as_of: datetime, base_currency: str
+) -> ir.Table:
     """Stretches of one value of a field: deal_id, value, valid_from, valid_until (exclusive).
 
+    `settled` says from when on today's value may be taken for a deal: deal_id and settled_at.
     `amount` is in company currency: the history of `amount_base`, else that of `amount` for deals in
     company currency; `own_amount` is in the deal's own, and has no value without history. An owner
     without history is whoever the stage events name.
@@ -74,8 +79,21 @@ def values(warehouse: Warehouse, field: Field, *, as_of: datetime, base_currency
         valid_until=ibis.coalesce(known.changed_at.lead().over(order), _moment(FOREVER)),
     )
     if field != "own_amount":
-        lasting = ibis.union(lasting, _todays(warehouse, field, rows))
+        lasting = ibis.union(lasting, _todays(warehouse, field, rows, settled))
     return _typed(lasting, field)
+
+
+def settled_deals(warehouse: Warehouse, lasting: ir.Table, *, as_of: datetime) -> ir.Table:
+    """deal_id and settled_at: the closing of a closed deal; just before `as_of` for an open one.
+
+    A deal that was open then and is closed today has no value of today that was one of then.
+    """
+    last = lasting.filter(lasting.valid_until == _moment(FOREVER))
+    still_open = warehouse.table("deals").filter(ibis._.status == "open")
+    closed = last.filter(last.outcome != "open").select("deal_id", settled_at="valid_from")
+    is_open = last.filter(last.outcome == "open").semi_join(still_open, "deal_id")
+    now = _moment(as_of - timedelta(microseconds=1))
+    return ibis.union(closed, is_open.select("deal_id", settled_at=now))
 
 
 def value_at(table: ir.Table, moment: str, lasting: ir.Table, name: str) -> ir.Table:
@@ -183,14 +201,19 @@ def _with_stage_owners(warehouse: Warehouse, rows: ir.Table) -> ir.Table:
     return ibis.union(rows, named.anti_join(rows, "deal_id"))
 
 
-def _todays(warehouse: Warehouse, field: Field, rows: ir.Table) -> ir.Table:
-    """Today's value, for all time, of the deals that have no history of this field."""
+def _todays(warehouse: Warehouse, field: Field, rows: ir.Table, settled: ir.Table) -> ir.Table:
+    """Today's value of the deals that have no history of this field, from when on it may be taken."""
     deals = warehouse.table("deals").anti_join(rows, "deal_id")
+    since = _moment(BEGINNING)
+    if field in ("amount", "expected_close_date"):
+        settled = settled.rename(_settled="deal_id")
+        deals = deals.inner_join(settled, deals.deal_id == settled["_settled"])
+        since = deals.settled_at
     today = ibis.coalesce(deals.amount_base, deals.amount) if field == "amount" else deals[field]
     return deals.select(
         "deal_id",
         value=today.cast("string"),
-        valid_from=_moment(BEGINNING),
+        valid_from=since,
         valid_until=_moment(FOREVER),
     )
 

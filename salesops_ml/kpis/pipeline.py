@@ -9,13 +9,18 @@ import pandas as pd
 from salesops_ml.kpis.facts import Facts
 from salesops_ml.kpis.history import MONEY
 from salesops_ml.kpis.quota import node_quotas, with_won
-from salesops_ml.kpis.rows import percent, ratio, tell
+from salesops_ml.kpis.rows import if_mostly_known, percent, ratio, tell
 
 
 def open_pipeline(facts: Facts) -> pd.DataFrame:
-    """Amount and number of the deals open at the end of the period. n: open deals."""
+    """Amount and number of the deals open at the end of the period. n: open deals.
+
+    The amount is left out where fewer than half of the deals have one that is known.
+    """
     here = facts.open_at_end
-    totals = here.group_by("period", "node").agg(n=here.count(), amount=here.amount.sum())
+    totals = here.group_by("period", "node").agg(
+        n=here.count(), amount=if_mostly_known(here.amount, here.amount.sum())
+    )
     return tell(totals, open_pipeline=totals.amount, open_deals=totals.n)
 
 
@@ -51,13 +56,16 @@ def model_weighted_pipeline(facts: Facts, probabilities: pd.DataFrame) -> pd.Dat
 def pipeline_efficiency(facts: Facts) -> pd.DataFrame:
     """Won amount / (pipeline open at the start of the period + pipeline created in it), %.
 
-    n: deals in that pipeline.
+    Left out where fewer than half of that pipeline's deals have an amount that is known. n: deals in
+    it.
     """
     columns = ("period", "node", "amount")
     there = facts.open_at_start.select(*columns)
     fresh = facts.placed(facts.created).select(*columns)
     worked = ibis.union(there, fresh)
-    totals = worked.group_by("period", "node").agg(n=worked.count(), amount=worked.amount.sum())
+    totals = worked.group_by("period", "node").agg(
+        n=worked.count(), amount=if_mostly_known(worked.amount, worked.amount.sum())
+    )
     totals = with_won(totals.rename(worked="n"), facts)
     totals = totals.drop("n").rename(n="worked")
     return tell(totals, pipeline_efficiency=percent(totals.won_amount, totals.amount))

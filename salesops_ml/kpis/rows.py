@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
@@ -45,6 +46,11 @@ def percent(part: ir.Value, whole: ir.Value) -> ir.Value:
 def ratio(part: ir.Value, whole: ir.Value) -> ir.Value:
     """part / whole as a float; null where the whole is nothing."""
     return part.cast("float64") / whole.cast("float64").nullif(0.0)
+
+
+def if_mostly_known(amount: ir.Column, total: ir.Value) -> ir.Value:
+    """`total`, or null where fewer than half of the `amount`s that it sums are known."""
+    return ibis.ifelse(amount.count() * 2 >= amount.isnull().count(), total, None)
 
 
 def seconds_between(start: ir.Value, end: ir.Value) -> ir.Value:

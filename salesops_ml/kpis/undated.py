@@ -28,7 +28,9 @@ def undated_kpis(warehouse: Warehouse) -> pd.DataFrame:
         won=closed.won.sum(),
         won_amount=closed.amount.sum(where=closed.won),
         amount=closed.amount.sum(),
+        lost_amount=closed.amount.sum(where=~closed.won),
     )
+    known = (rates.won == rates.n) | (rates.lost_amount > 0)
     sizes = closed.group_by("period", "node").agg(
         n=closed.amount.count(where=closed.won),
         total=closed.amount.sum(where=closed.won),
@@ -38,7 +40,7 @@ def undated_kpis(warehouse: Warehouse) -> pd.DataFrame:
         tell(
             rates,
             win_rate=percent(rates.won, rates.n),
-            win_rate_amount=percent(rates.won_amount, rates.amount),
+            win_rate_amount=ibis.ifelse(known, percent(rates.won_amount, rates.amount), None),
         ),
         tell(sizes, deal_size_mean=ratio(sizes.total, sizes.n), deal_size_median=sizes["median"]),
     ]

@@ -149,10 +149,27 @@ def test_what_is_missing_is_named_and_the_rest_is_told() -> None:
         rows = compute_kpis(warehouse, as_of=AS_OF, settings=SETTINGS, periods=[Q1])
     assert missing["quota_attainment"] == ("quotas",)
     assert missing["stage_conversion"] == ("stage_events", "stages")
-    assert missing["selling_time_share"] == ("activities.duration_minutes",)
+    assert missing["selling_time_share"] == (
+        "activities.duration_minutes", "activities@kpis.selling",
+    )  # fmt: skip
+    assert missing["slippage_deals"] == ("deal_changes:expected_close_date",)
     told = set(rows["metric"])
-    assert {"win_rate", "cycle_median", "deal_size_mean", "open_pipeline"} <= told
+    assert {"win_rate", "cycle_median", "deal_size_mean", "open_deals"} <= told
     assert not told & set(missing)
+
+
+def test_activities_of_other_kinds_tell_no_selling_time() -> None:
+    """A log of phone campaigns has durations, but no kind that the settings call selling."""
+    done = [
+        {"activity_id": "1", "deal_id": "a", "rep_id": "ann", "kind": "W_Call", "at": "2026-01-02",
+         "duration_minutes": 5.0}
+    ]  # fmt: skip
+    deals = [deal("a", "ann", "2026-01-01", "won", "2026-02-01")]
+    with company(deals=deals, activities=done) as warehouse:
+        named = parse({"kpis": {"selling": ["W_Call"]}})
+        assert missing_metrics(warehouse)["selling_time_share"] == ("activities@kpis.selling",)
+        assert "selling_time_share" not in missing_metrics(warehouse, named)
+        assert "speed_to_lead_p50" not in missing_metrics(warehouse)
 
 
 def test_without_amounts_only_counts_are_told() -> None:

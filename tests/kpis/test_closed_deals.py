@@ -10,7 +10,18 @@ from salesops_ml.kpis.quota import quota_achievement, quota_attainment
 from salesops_ml.kpis.velocity import sales_velocity
 from salesops_ml.kpis.win_rate import win_rate
 from salesops_ml.settings import parse
-from tests.kpis.tiny import MARCH, Q1, Q2, changes, company, counts_of, deal, moves, rows_of
+from tests.kpis.tiny import (
+    MARCH,
+    Q1,
+    Q2,
+    changes,
+    company,
+    counts_of,
+    deal,
+    moves,
+    rows_of,
+    unchanged,
+)
 
 # Closed in Q1: a, b won, c lost (Ann 2 of 2, Bob 0 of 1). Closed in Q2: d won by Cy. e is open.
 DEALS = [
@@ -38,7 +49,7 @@ def test_win_rate() -> None:
 
 
 def test_deal_size() -> None:
-    with company(deals=DEALS) as warehouse:
+    with company(deals=DEALS, deal_changes=unchanged(DEALS)) as warehouse:
         told = rows_of(deal_size, warehouse, Q1)
         is_open = rows_of(open_deal_size, warehouse, Q1, Q2)
     assert told["deal_size_mean", "2026-Q1", "company"] == 200  # (300 + 100) / 2
@@ -56,6 +67,29 @@ def test_amounts_are_those_at_closing() -> None:
     with company(deals=deals, deal_changes=history) as warehouse:
         told = rows_of(deal_size, warehouse, Q1)
     assert told["deal_size_mean", "2026-Q1", "company"] == 100
+
+
+def test_without_history_the_past_of_an_open_amount_is_not_known() -> None:
+    """a's 300 are known from its closing on, e's 70 only now; what d was worth in March is not."""
+    with company(deals=DEALS) as warehouse:
+        won = rows_of(deal_size, warehouse, Q1)
+        is_open = rows_of(open_deal_size, warehouse, Q1, Q2)
+    assert won["deal_size_mean", "2026-Q1", "company"] == 200
+    assert is_open["open_deal_size_mean", "2026-Q2", "company"] == 70
+    assert ("open_deal_size_mean", "2026-Q1", "company") not in is_open
+
+
+def test_a_rate_by_amount_needs_amounts_of_lost_deals() -> None:
+    deals = [
+        deal("a", "ann", "2026-01-01", "won", "2026-02-01", "300"),
+        deal("b", "bob", "2026-01-01", "lost", "2026-02-01", "0"),
+        deal("c", "bob", "2026-01-01", "lost", "2026-02-01", None),
+    ]
+    with company(deals=deals) as warehouse:
+        told = rows_of(win_rate, warehouse, Q1)
+    assert told["win_rate", "2026-Q1", "company"] == pytest.approx(100 / 3)
+    assert ("win_rate_amount", "2026-Q1", "company") not in told
+    assert told["win_rate_amount", "2026-Q1", ANN] == 100  # she lost none
 
 
 def test_an_amount_in_foreign_money_needs_a_history_in_company_money() -> None:

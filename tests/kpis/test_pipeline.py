@@ -17,7 +17,18 @@ from salesops_ml.kpis.pipeline import (
 from salesops_ml.kpis.slippage import pushes, slippage
 from salesops_ml.kpis.waterfall import STEPS, waterfall
 from salesops_ml.settings import parse
-from tests.kpis.tiny import AS_OF, Q1, Q2, changes, company, counts_of, deal, moves, rows_of
+from tests.kpis.tiny import (
+    AS_OF,
+    Q1,
+    Q2,
+    changes,
+    company,
+    counts_of,
+    deal,
+    moves,
+    rows_of,
+    unchanged,
+)
 
 # a: Lead since December, Offer since February, open, 100 -> 150 in February, due in March -> May.
 # b: Lead since January, won in March with 200, due in February.
@@ -76,6 +87,21 @@ def test_pipeline_efficiency() -> None:
     assert told["pipeline_efficiency", "2026-Q2", "company"] == 0  # nothing won of 150 + 40
 
 
+def test_a_pipeline_that_is_mostly_without_amounts_is_not_told() -> None:
+    deals = [
+        deal("a", "ann", "2026-04-01", amount="100"),
+        deal("b", "bob", "2026-04-01", amount=None),
+        deal("c", "bob", "2026-04-01", amount=None),
+    ]
+    with company(deals=deals) as warehouse:
+        told = rows_of(open_pipeline, warehouse, Q2)
+        efficiency = rows_of(pipeline_efficiency, warehouse, Q2)
+    assert told["open_deals", "2026-Q2", "company"] == 3
+    assert ("open_pipeline", "2026-Q2", "company") not in told
+    assert told["open_pipeline", "2026-Q2", "company/EMEA/North/ann"] == 100
+    assert set(efficiency) == {("pipeline_efficiency", "2026-Q2", "company/EMEA/North/ann")}
+
+
 def test_pipeline_coverage() -> None:
     """Start of Q2: a, due in May, 150 against 300. On 1 May also c's 40; nothing won yet.
 
@@ -127,12 +153,12 @@ def test_slippage() -> None:
 
     One of three moved past the period; by amount 100 of 1000. b and c were not open at the start.
     """
-    deals = [
-        *DEALS,
+    more = [
         deal("s", "bob", "2025-12-01", "won", "2026-01-15", "300", "2026-01-31"),
         deal("t", "bob", "2025-12-01", amount="600", due="2026-01-31"),
     ]
-    with company(**{**TABLES, "deals": deals}) as warehouse:
+    tables = {"deals": [*DEALS, *more], "deal_changes": [*CHANGES, *unchanged(more)]}
+    with company(**{**TABLES, **tables}) as warehouse:
         told = rows_of(slippage, warehouse, Q1)
         counts = counts_of(slippage, warehouse, Q1)
     assert told["slippage_deals", "2026-Q1", "company"] == pytest.approx(100 / 3)
@@ -173,7 +199,8 @@ def test_ageing() -> None:
         *moves("edge", ("2026-03-13", "Lead")),
         *moves("offer", ("2026-01-01", "Lead"), ("2026-01-02", "Offer")),
     ]
-    with company(deals=deals, stage_events=events) as warehouse:
+    tables = {"deals": deals, "stage_events": events, "deal_changes": unchanged(deals)}
+    with company(**tables) as warehouse:
         told = rows_of(ageing, warehouse, Q1)
         counts = counts_of(ageing, warehouse, Q1)
     assert told["ageing_deals", "2026-Q1", "company"] == 1
@@ -253,6 +280,7 @@ def test_waterfall_step_by_step() -> None:
 def test_a_rate_that_moved_is_no_change_of_the_deal() -> None:
     deals = [{**deal("a", "ann", "2025-12-01", due="2026-03-31"), "currency": "USD"}]
     history = [
+        *changes("a", "expected_close_date", ("2025-12-01", "2026-03-31")),
         *changes("a", "amount", ("2025-12-01", "110")),
         *changes("a", "amount_base", ("2025-12-01", "100"), ("2026-02-01", "104")),
     ]

@@ -71,6 +71,16 @@ def changes(deal_id: str, field: str, *steps: tuple[str, str]) -> list[Row]:
     ]  # fmt: skip
 
 
+def unchanged(deals: Sequence[Row]) -> list[Row]:
+    """Histories that say: amount and expected close have been the same since creation."""
+    told: list[Row] = []
+    for row in deals:
+        for field in ("amount_base", "expected_close_date"):
+            if row[field] is not None:
+                told += changes(row["deal_id"], field, (row["created_at"], row[field]))
+    return told
+
+
 @contextmanager
 def company(**tables: Sequence[Row]) -> Iterator[Warehouse]:
     """A warehouse of these tables; stages and reps are the ones above unless given."""
