@@ -151,11 +151,6 @@ class Warehouse:
         }
         return Landing(listed[0]["source"], tables)
 
-    def loaded_at(self) -> datetime:
-        """When the last load that changed something took place, naive UTC."""
-        moment: datetime = self.connection.table("_ingests").ingested_at.max().to_pyarrow().as_py()
-        return moment
-
     def counts(self) -> dict[str, int]:
         """How many source rows the last load used or left, by reason."""
         rows = self.connection.table("_ingests").to_pyarrow().to_pylist()
