@@ -104,7 +104,7 @@ class FaultRates:
 
 
 STAGES = (
-    StageRates("Lead", advance=0.042, skip=0.004, lost=0.011, probability=0.30, expected_days=21),
+    StageRates("Lead", advance=0.042, skip=0.004, lost=0.013, probability=0.30, expected_days=21),
     StageRates(
         "Qualified", advance=0.036, back=0.003, skip=0.003, lost=0.012,
         probability=0.50, expected_days=21,
