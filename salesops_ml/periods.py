@@ -111,14 +111,22 @@ def parse_moment(text: str, *, what: str = "as_of") -> datetime:
         datetime.datetime(2026, 3, 31, 10, 0)
     """
     try:
-        if len(text) == 10:
-            return datetime.fromisoformat(text) + timedelta(days=1)
+        day = _bare_date(text)
+        if day is not None:
+            return datetime(day.year, day.month, day.day) + timedelta(days=1)
         moment = datetime.fromisoformat(text)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise UsageError(
             f"`{what}`: `{text}` is no date; write one such as 2026-03-31 or 2026-03-31T12:00"
         ) from error
     return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+
+
+def _bare_date(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def moments_from_iso(texts: pa.ChunkedArray, time_zone: str = "UTC") -> pa.ChunkedArray:
