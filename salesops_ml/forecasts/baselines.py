@@ -15,7 +15,7 @@ from salesops_ml.forecasts.batch import Floats
 from salesops_ml.forecasts.hierarchy import Tree
 from salesops_ml.forecasts.history import History
 from salesops_ml.forecasts.model import RevenueModel
-from salesops_ml.forecasts.outlook import Outlook
+from salesops_ml.forecasts.outlook import Outlook, local_day
 from salesops_ml.forecasts.projection import Closed
 from salesops_ml.periods import Period, periods_between
 
@@ -92,8 +92,7 @@ def by_share(model: RevenueModel, tree: Tree) -> Floats:
 def _whole_months(first: pd.Timestamp, view: Outlook, most: int) -> list[Period]:
     """The last whole months before that of `as_of`, none before the second month of the record."""
     current = view.months[0].start
-    months = periods_between(
-        first.date(), current, "month", fiscal_start_month=view.fiscal_start_month
-    )
+    began = min(local_day(first.floor("us").to_pydatetime(), view.time_zone), current)
+    months = periods_between(began, current, "month", fiscal_start_month=view.fiscal_start_month)
     known = months[1:-1] or months[:-1]
     return known[-most:]

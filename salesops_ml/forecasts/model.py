@@ -26,7 +26,7 @@ from salesops_ml.forecasts.monthly import monthly_series, next_months
 from salesops_ml.forecasts.new_deals import NewDealRates, learn_new_deals, simulate_new_deals
 from salesops_ml.forecasts.outlook import Outlook, outlook
 from salesops_ml.forecasts.pipeline_roll_up import ScoredPipeline, roll_up
-from salesops_ml.forecasts.projection import Closed, Projection
+from salesops_ml.forecasts.projection import COLUMNS, Closed, Projection
 from salesops_ml.settings import Company, Settings
 
 VERSION = 1
@@ -142,7 +142,7 @@ class RevenueModel:
         """
         if not self.table:
             raise ModelError("the revenue model holds no forecast; call `with_table` before saving")
-        frame = pd.DataFrame(list(self.table))
+        frame = pd.DataFrame(list(self.table), columns=[*COLUMNS])
         frame["period_start"] = pd.to_datetime(frame["period_start"])
         monthly = frame[frame["grain"] == "month"].reset_index(drop=True)
         if months_ahead is None:

@@ -48,8 +48,8 @@ def monthly_series(moments: pd.Series[pd.Timestamp], worth: Floats, view: Outloo
     current = view.months[0].start
     if len(moments) == 0:
         return MonthlyTotals(current, np.empty(0), 0.0, 1.0)
-    earliest = moments.min().to_pydatetime()
-    began = local_day(earliest, view.time_zone)
+    earliest = moments.min().floor("us").to_pydatetime()
+    began = min(local_day(earliest, view.time_zone), current)
     months = periods_between(began, current, "month", fiscal_start_month=view.fiscal_start_month)
     borders = [month.bounds(view.time_zone)[0] for month in months]
     place = np.searchsorted(np.array(borders, dtype="datetime64[us]"), moments, side="right") - 1

@@ -1,0 +1,103 @@
+"""Lessons of replayed forecasts: planted errors are found, and little evidence changes little."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from salesops_ml.forecasts import Weights, learn_weights
+from salesops_ml.forecasts.combine import QUANTILES, future_factors, widened
+
+
+def replayed(
+    origins: int, *, short_by: float = 1.0, series_error: float = 0.0, noise: float = 0.0,
+    half_width: float = 10.0,
+) -> pd.DataFrame:  # fmt: skip
+    """A record in which what came is `short_by` times what was said, plus noise."""
+    rng = np.random.default_rng(1)
+    rows = []
+    for origin in range(origins):
+        for ahead in range(4):
+            said = 100.0 + 10 * rng.standard_normal()
+            came = said * short_by + noise * rng.standard_normal()
+            common = {
+                "origin": origin, "node": "company", "grain": "month", "actual": came, "closed": 0.0,
+                "period": f"{origin}+{ahead}", "horizon": ahead, "variance": 4.0, "loading": 100.0,
+            }  # fmt: skip
+            spread = [-half_width, -0.84 * half_width, -0.65 * half_width, 0.0]
+            spread += [0.65 * half_width, 0.84 * half_width, half_width]
+            told = dict(zip(QUANTILES, said + np.array(spread), strict=True))
+            rows.append(common | told | {"method": "bottom_up", "mean": said})
+            guess = came + series_error * rng.standard_normal()
+            rows.append(common | {"method": "series", "mean": guess})
+    return pd.DataFrame(rows)
+
+
+def test_no_evidence_changes_nothing():
+    empty = learn_weights(replayed(0), shock=0.1)
+    assert empty == Weights(shock=0.1)
+    running = replayed(3).assign(actual=np.nan)
+    assert learn_weights(running, shock=0.1) == Weights(shock=0.1)
+    assert future_factors(np.array([5.0, 0.0]), np.array([9.0, 9.0]), empty).tolist() == [1.0, 1.0]
+
+
+def test_a_steady_shortfall_is_lifted_as_evidence_grows():
+    lifts = [learn_weights(replayed(n, short_by=1.2), shock=0.1).lift[0] for n in (1, 6, 60)]
+    assert 1.02 < lifts[0] < lifts[1] < lifts[2]
+    assert lifts[2] == pytest.approx(1.2, abs=0.02)
+
+
+def test_a_series_that_knows_better_gains_weight_and_one_that_errs_does_not():
+    good = learn_weights(replayed(40, noise=20.0, series_error=1.0), shock=0.1).series
+    bad = learn_weights(replayed(40, noise=1.0, series_error=30.0), shock=0.1).series
+    one = learn_weights(replayed(1, noise=20.0, series_error=1.0), shock=0.1).series
+    assert min(good) > 0.5
+    assert max(bad) < 0.1
+    assert max(one) < 0.2
+
+
+def test_the_shock_is_what_errors_have_beyond_chance():
+    # errors of 20 beside a chance of 2: a factor with a loading of 100 needs a shock of .2
+    found = learn_weights(replayed(200, noise=20.0), shock=0.1).shock
+    assert found == pytest.approx(0.2, abs=0.02)
+    assert learn_weights(replayed(200, noise=2.0), shock=0.1).shock < 0.03
+
+
+def test_intervals_widen_until_they_hold_and_stay_where_they_do():
+    narrow = learn_weights(replayed(100, noise=20.0, half_width=10.0), shock=0.1)
+    right = learn_weights(replayed(100, noise=20.0, half_width=39.2), shock=0.1)
+    assert narrow.width("month", 0)[1] > 3
+    assert right.width("month", 0) == (pytest.approx(1.0, abs=0.12), pytest.approx(1.0, abs=0.12))
+    assert right.width("quarter", 3) == (1.0, 1.0)
+
+
+def test_lessons_survive_json():
+    lessons = learn_weights(replayed(10, short_by=1.1, noise=5.0), shock=0.1)
+    assert Weights.from_json(lessons.to_json()) == lessons
+
+
+@given(
+    values=st.lists(st.floats(-1e6, 1e6), min_size=7, max_size=7),
+    inner=st.floats(0.5, 4),
+    outer=st.floats(0.5, 4),
+)
+def test_widened_quantiles_stay_ordered_about_their_median(values, inner, outer):
+    quantiles = np.sort(np.array(values))
+    done = widened(quantiles, (inner, outer))
+    assert (np.diff(done) >= 0).all()
+    assert done[3] == quantiles[3]
+    assert widened(quantiles, (1.0, 1.0)) == pytest.approx(quantiles, abs=1e-9)
+
+
+@given(
+    weight=st.floats(0, 1), lift=st.floats(0.67, 1.5),
+    bottom_up=st.lists(st.floats(0, 1e9), min_size=1, max_size=5),
+)  # fmt: skip
+def test_factors_lie_between_the_lifted_forecast_and_the_series(weight, lift, bottom_up):
+    said = np.array(bottom_up)
+    factors = future_factors(said, 2 * said, Weights(0.1, lift=(lift,), series=(weight,)))
+    assert (factors >= min(lift, 2.0) - 1e-9).all()
+    assert (factors <= max(lift, 2.0) + 1e-9).all()
