@@ -48,8 +48,7 @@ def answer(check: Check, known: Known) -> dict[str, Any] | None:
         return None
     bad = check.bad(known)
     count = int(bad.count().execute())
-    rows = max(int(known.table(check.table).count().execute()), 1)
-    share = count / rows
+    share = count / known.rows(check.table)
     return {
         "check": check.name,
         "table": check.table,

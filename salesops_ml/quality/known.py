@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import ibis
@@ -20,14 +20,18 @@ class Known:
 
     warehouse: Warehouse
     as_of: datetime
-
-    def __post_init__(self) -> None:
-        here = [name for name in self.warehouse.names() if self.warehouse.rows(name)]
-        object.__setattr__(self, "_here", frozenset(here))
+    counted: dict[str, int] = field(default_factory=dict)
 
     def has(self, *names: str) -> bool:
         """Whether all the tables hold rows."""
-        return self._here.issuperset(names)  # type: ignore[attr-defined, no-any-return]
+        return all(self.rows(name) > 0 for name in names)
+
+    def rows(self, name: str) -> int:
+        """How many rows of table `name` were known; counted once."""
+        if name not in self.counted:
+            here = name in self.warehouse.names()
+            self.counted[name] = int(self.table(name).count().execute()) if here else 0
+        return self.counted[name]
 
     def table(self, name: str) -> ir.Table:
         """Table `name` without what was recorded, or for deals created, after `as_of`."""

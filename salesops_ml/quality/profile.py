@@ -46,10 +46,18 @@ def profile(warehouse: Warehouse, *, as_of: datetime) -> dict[str, Any]:
 def _table(known: Known, name: str) -> dict[str, Any]:
     rows = known.table(name)
     counted = _counted(rows)
-    total = int(counted["rows"])
-    columns = {column: _column(rows, column, counted, total) for column in rows.columns}
+    columns = {column: _column(column, counted) for column in rows.columns}
+    few = [
+        column
+        for column, found in columns.items()
+        if isinstance(rows[column], ir.StringColumn | ir.BooleanColumn)
+        and 0 < found["distinct"] <= _MOST_KINDS_OF_VALUE
+    ]
+    for column, top in _top(rows, few).items():
+        columns[column]["top"] = top
     time = TABLES[name].event_time or ("created_at" if name == "deals" else None)
     span = columns[time] if time else {}
+    total = int(counted["rows"])
     return {"rows": total, "from": span.get("min"), "to": span.get("max"), "columns": columns}
 
 
@@ -66,28 +74,35 @@ def _counted(rows: ir.Table) -> dict[str, Any]:
     return dict(rows.aggregate(**asked).to_pyarrow().to_pylist()[0])
 
 
-def _column(rows: ir.Table, column: str, counted: dict[str, Any], total: int) -> dict[str, Any]:
-    nulls, distinct = int(counted[f"{column} nulls"] or 0), int(counted[f"{column} distinct"])
-    found: dict[str, Any] = {
+def _column(column: str, counted: dict[str, Any]) -> dict[str, Any]:
+    nulls = int(counted[f"{column} nulls"] or 0)
+    return {
         "nulls": nulls,
-        "null_share": round(nulls / total, 6) if total else 0.0,
-        "distinct": distinct,
+        "null_share": round(nulls / max(int(counted["rows"]), 1), 6),
+        "distinct": int(counted[f"{column} distinct"]),
         "min": _plain(counted.get(f"{column} min")),
         "max": _plain(counted.get(f"{column} max")),
     }
-    named = isinstance(rows[column], ir.StringColumn | ir.BooleanColumn)
-    if named and 0 < distinct <= _MOST_KINDS_OF_VALUE:
-        found["top"] = _top(rows, column)
-    return found
 
 
-def _top(rows: ir.Table, column: str) -> dict[str, int]:
-    """The commonest values and how often each stands there."""
-    filled = rows.filter(rows[column].notnull())
-    counts = filled.group_by(column).aggregate(times=filled.count())
-    order = [ibis.desc("times"), ibis.asc(column)]
-    first = counts.order_by(order).limit(TOP_VALUES).to_pyarrow().to_pylist()
-    return {str(row[column]): int(row["times"]) for row in first}
+def _top(rows: ir.Table, columns: list[str]) -> dict[str, dict[str, int]]:
+    """The commonest values of columns that have few, and how often each stands there."""
+    counts = []
+    for column in columns:
+        filled = rows.filter(rows[column].notnull()).select(value=rows[column].cast("string"))
+        counted = filled.group_by("value").aggregate(times=filled.count())
+        counts.append(counted.mutate(column=ibis.literal(column)))
+    if not counts:
+        return {}
+    together = ibis.union(*counts) if len(counts) > 1 else counts[0]
+    found = together.to_pyarrow().to_pylist()
+    found.sort(key=lambda row: (-row["times"], row["value"]))
+    tops: dict[str, dict[str, int]] = {column: {} for column in columns}
+    for row in found:
+        top = tops[row["column"]]
+        if len(top) < TOP_VALUES:
+            top[row["value"]] = int(row["times"])
+    return tops
 
 
 def _plain(value: Any) -> Any:

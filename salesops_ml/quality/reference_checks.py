@@ -32,14 +32,6 @@ def _unknown_deal(name: str, example: str = "deal_id") -> Check:
     )  # fmt: skip
 
 
-def _unknown_manager(known: Known) -> ir.Table:
-    reps = known.table("reps")
-    names = reps.select(manager_id=reps.rep_id).distinct()
-    return reps.filter(reps.manager_id.notnull()).anti_join(names, "manager_id").select(
-        example=ibis._.manager_id
-    )  # fmt: skip
-
-
 def _contradicts(field: str) -> Check:
     """Deals whose last recorded change of `field` is not the value that stands there today."""
 
@@ -83,8 +75,5 @@ def reference_checks(known: Known) -> list[Check]:
         Check("rep not in `reps`", "deals",
               "these deals belong to no team or region", "load all reps, former ones too",
               _orphans("deals", "rep_id", "rep_id", "reps"), needs=("reps",)),
-        Check("manager not in `reps`", "reps",
-              "the chain of reports ends there", "load managers as reps too",
-              _unknown_manager, fail_above=1.0),
         *(_contradicts(field) for field in tracked_fields(known)),
     ]  # fmt: skip
