@@ -7,6 +7,7 @@ Relative paths in a configuration are meant from the workspace, the folder the c
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,25 @@ from salesops_ml.errors import ConfigError
 from salesops_ml.periods import MONTH_NAMES
 from salesops_ml.source_settings import Frozen, Source
 from salesops_ml.source_settings import SyntheticSource as SyntheticSource
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a day stays text, as settings want it, and a key stands once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = next((key for number, key in enumerate(keys) if key in keys[:number]), None)
+        if twice is not None:
+            raise yaml.MarkedYAMLError(
+                problem=f"`{twice}` stands twice", problem_mark=node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in forms if tag != "tag:yaml.org,2002:timestamp"]
+    for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
@@ -45,6 +65,16 @@ class Company(Frozen):
 
         if value not in available_timezones():
             raise ValueError(f"`{value}` is no IANA time zone; write one such as Europe/Amsterdam")
+        return value
+
+    @field_validator("holidays")
+    @classmethod
+    def _days_off(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for day in value:
+            try:
+                date.fromisoformat(day)
+            except ValueError as error:
+                raise ValueError(f"`{day}` is no day; write one such as 2026-12-25") from error
         return value
 
 
@@ -258,7 +288,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in seen:
         raise ConfigError(f"{path}: `extends` goes in a circle; remove one of the links")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader) or {}
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such file; give an existing one with --config") from error
     except (OSError, UnicodeDecodeError) as error:
