@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from salesops_ml.errors import DataError, ModelError, UsageError
+from salesops_ml.errors import ConfigError, DataError, ModelError, UsageError
 from salesops_ml.scoring import score_open_deals
 from salesops_ml.scoring.batch import reasons_text
+from salesops_ml.settings import parse
 
 AS_OF = datetime(2026, 3, 1, 12)
 BANDS = (0.2, 0.5, 0.8)
@@ -104,6 +105,12 @@ def test_bad_input_is_named() -> None:
         score_open_deals(
             _frame(d1=1), AgeModel(), as_of=AS_OF, model_version="m/1", bands=(0.5, 0.2, 0.8)
         )
+
+
+@pytest.mark.parametrize("bands", [[0.5, 0.2, 0.8], [0.0, 0.5, 0.8], [0.2, 0.5]])
+def test_the_settings_refuse_such_bands_at_once(bands: list[float]) -> None:
+    with pytest.raises(ConfigError, match="bands"):
+        parse({"write_back": {"bands": bands}})
 
 
 def test_an_answer_without_a_column_is_named() -> None:
