@@ -205,11 +205,12 @@ def publish(
     `landing` is kept beside the tables for the next load of an incremental source.
 
     Raises:
-        DataError: the folder cannot be written, or what lies there is no warehouse.
+        DataError: the folder cannot be written, what lies there is no warehouse, or rows to merge have
+            other columns than those that are there.
     """
     path = database_path(url)
     digest = content_digest(tables)
-    if path.exists() and digest in _digests(path, only_last=mode == "replace"):
+    if path.exists() and digest == _last_digest(path):
         return False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -256,7 +257,8 @@ def _reject_contents(rejects: pa.Table) -> list[tuple[Any, ...]]:
     return sorted(tuple(str(value) for value in row.values()) for row in rows)
 
 
-def _digests(path: Path, *, only_last: bool) -> list[str]:
+def _last_digest(path: Path) -> str | None:
+    """The digest of what the last load brought."""
     try:
         with duckdb.connect(str(path), read_only=True) as raw:
             rows = raw.execute("SELECT digest FROM _ingests ORDER BY ingested_at").fetchall()
@@ -265,8 +267,7 @@ def _digests(path: Path, *, only_last: bool) -> list[str]:
             f"{path}: is no warehouse of ours, or another job is writing it: {error}; "
             "wait for the job, or move the file away and load again"
         ) from error
-    found = [str(row[0]) for row in rows]
-    return found[-1:] if only_last else found
+    return str(rows[-1][0]) if rows else None
 
 
 def _write(
@@ -301,6 +302,12 @@ def _upsert(
     if name not in existing:
         _replace(raw, name, rows)
         return
+    columns = {row[0] for row in raw.execute(f'DESCRIBE "{name}"').fetchall()}
+    if columns != set(rows.column_names):
+        other = ", ".join(sorted(columns ^ set(rows.column_names)))
+        raise DataError(
+            f"table `{name}`: the warehouse and the new rows do not both have {other}; load all anew"
+        )
     same = " AND ".join(f'old."{column}" IS NOT DISTINCT FROM new."{column}"' for column in key)
     raw.register("incoming", rows)
     raw.execute(f'DELETE FROM "{name}" old USING incoming new WHERE {same}')
