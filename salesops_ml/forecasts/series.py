@@ -9,10 +9,12 @@ comes from replayed errors (`conformal`). Series that no model can help are hand
 | constant | every value is the same | that value, no width |
 | short | fewer than 3 periods | mean of what there is |
 | intermittent | 40 % of the periods or more are 0 | exponentially smoothed level |
+| brief | fewer than 12 periods | combination and smoothed level, half each |
 | regular | all others | the combination |
 
-Missing periods inside a series are filled in a straight line (`gaps` counts them). A series that
-never went below zero is never forecast below zero.
+A trend seen over a handful of periods thus counts half. Missing periods inside a series are filled
+in a straight line (`gaps` counts them). A series that never went below zero is never forecast below
+zero.
 """
 
 from __future__ import annotations
@@ -24,11 +26,11 @@ import pandas as pd
 
 from salesops_ml.errors import UsageError
 from salesops_ml.forecasts.batch import Batch, Bools, Floats, batch_of
-from salesops_ml.forecasts.conformal import half_widths
+from salesops_ml.forecasts.conformal import Forecaster, half_widths
 from salesops_ml.forecasts.panel import Series, read_panel
 from salesops_ml.forecasts.smoothing import combined, smoothed_level
 
-SHORT = 3
+SHORT, BRIEF = 3, 12
 INTERMITTENT_SHARE = 0.4
 _CHUNK = 512
 
@@ -90,7 +92,7 @@ def series_rules(panel: pd.DataFrame, *, freq: str | int) -> pd.DataFrame:
     Example:
         >>> panel = pd.DataFrame({"unique_id": "a", "ds": [1, 2, 4], "y": [3.0, 5.0, 4.0]})
         >>> series_rules(panel, freq=1).to_dict("records")
-        [{'unique_id': 'a', 'rule': 'regular', 'gaps': 1}]
+        [{'unique_id': 'a', 'rule': 'brief', 'gaps': 1}]
     """
     series, _ = read_panel(panel, freq)
     return pd.DataFrame(
@@ -128,7 +130,7 @@ def _rule(values: Floats) -> str:
         return "short"
     if (values == 0).mean() >= INTERMITTENT_SHARE:
         return "intermittent"
-    return "regular"
+    return "brief" if len(values) < BRIEF else "regular"
 
 
 def _forecast(
@@ -139,7 +141,7 @@ def _forecast(
     rules = np.array([_rule(values) for values in filled])
     mean = np.repeat(np.array([values.mean() for values in filled])[:, None], horizon, axis=1)
     width = {level: np.zeros((len(series), horizon)) for level in levels}
-    for rule, forecaster in (("short", _mean), ("intermittent", _level), ("regular", _median)):
+    for rule, forecaster in _FORECASTERS.items():
         rows = rules == rule
         if not rows.any():
             continue
@@ -168,6 +170,15 @@ def _median(batch: Batch, horizon: int) -> Floats:
         floor = np.where(least >= 0, 0.0, -np.inf)
         parts.append(np.maximum(combined(some, horizon), floor[:, None]))
     return np.concatenate(parts)
+
+
+def _half_trend(batch: Batch, horizon: int) -> Floats:
+    return (_median(batch, horizon) + _level(batch, horizon)) / 2
+
+
+_FORECASTERS: dict[str, Forecaster] = {
+    "short": _mean, "intermittent": _level, "brief": _half_trend, "regular": _median,
+}  # fmt: skip
 
 
 def _chunks(count: int) -> list[Bools]:
