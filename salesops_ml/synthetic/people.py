@@ -21,7 +21,7 @@ class Reps:
     """One entry per rep; days are day numbers, `NEVER` for what does not happen.
 
     Teams and regions are numbers; `next_team` is where the rep moves on `moves_on`. `skill`,
-    `optimism` and `discounting` are standard normal traits.
+    `optimism` and `discounting` are normal traits, centred, of standard deviation 1.
     """
 
     region: Days
@@ -79,11 +79,17 @@ def hire(world: WorldParameters) -> Reps:
         moves_on=np.where(other == team, NEVER, moves_on),
         hired=hired,
         left=left,
-        skill=rng.standard_normal(count),
-        optimism=rng.standard_normal(count),
-        discounting=rng.standard_normal(count),
+        skill=_trait(rng, count),
+        optimism=_trait(rng, count),
+        discounting=_trait(rng, count),
         teams=int(in_region.sum()),
     )
+
+
+def _trait(rng: np.random.Generator, count: int) -> Floats:
+    """A normal trait, centred: a small company is neither lucky nor unlucky in its people."""
+    drawn = rng.standard_normal(count)
+    return np.asarray(drawn - drawn.mean())
 
 
 def _seat_regions(world: WorldParameters, seats: int) -> Days:
