@@ -8,12 +8,14 @@ the run can be judged by what was asked.
 from __future__ import annotations
 
 from pipelines.job import Job
+from salesops_ml.models.boosting import import_lightgbm
 
 STEPS = (("questions and gates", 1.0),)
 
 
 def run(job: Job) -> None:
-    """Write config.yaml."""
+    """Write config.yaml; find out now, not in ten minutes, whether models can be trained here."""
+    import_lightgbm()
     with job.progress.step(STEPS[0][0]):
         job.folder.write_text("config.yaml", job.settings.to_yaml())
         if not job.settings.gates:

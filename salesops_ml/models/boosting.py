@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,6 +119,7 @@ def import_lightgbm() -> Any:
     Raises:
         ModelError: `libgomp1` is absent.
     """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads starve a busy machine
     try:
         import lightgbm
     except OSError as error:
