@@ -15,6 +15,7 @@ import pandas as pd
 
 from salesops_ml.evaluation.censoring import Floats
 from salesops_ml.models.encoding import Encoder
+from salesops_ml.models.wording import in_words
 
 GROUPS = {
     "stage": ("f_stage", "f_crm_probability", "f_furthest", "f_visits", "f_moves", "f_skips"),
@@ -119,44 +120,3 @@ def _row_reasons(
             text = in_words(lead, row[lead])
             found.append(Reason(groups[g], float(sums[g]), lead, text))
     return sorted(found, key=lambda reason: -abs(reason.contribution))
-
-
-UNITS = {
-    "f_days_in_stage": "{:.0f} days in this stage",
-    "f_age_days": "{:.0f} days old",
-    "f_days_since_activity": "{:.0f} days since the last activity",
-    "f_activities_30d": "{:.0f} activities in 30 days",
-    "f_activities": "{:.0f} activities so far",
-    "f_pushes": "close date pushed {:.0f} times",
-    "f_days_pushed": "close date pushed by {:.0f} days",
-    "f_days_to_expected_close": "{:.0f} days to the expected close",
-    "f_quotes": "{:.0f} quotes sent",
-    "f_discount": "discount of {:.0%}",
-    "f_rep_win_rate": "rep wins {:.0%} of deals",
-    "f_account_win_rate": "account's deals win {:.0%}",
-    "f_rep_open": "rep has {:.0f} open deals",
-    "f_moves_back": "went back {:.0f} times",
-    "f_stage": "stage {}",
-    "f_days_to_quarter_end": "{:.0f} days to quarter end",
-    "f_crm_probability": "the CRM says {:.0%}",
-    "f_days_in_stage_of_expected": "{:.1f} times the expected time in stage",
-}
-
-
-def in_words(feature: str, value: Any) -> str:
-    """A feature and the deal's own value as a phrase.
-
-    Example:
-        >>> in_words("f_days_in_stage", 27.2), in_words("f_lead_source", "web")
-        ('27 days in this stage', 'lead source: web')
-    """
-    name = feature.removeprefix("f_").removeprefix("x_").replace("_", " ")
-    if value is None or value != value:
-        return f"{name}: not known"
-    if feature == "f_log_amount":
-        return f"amount of {np.exp(float(value)):,.0f}"
-    if feature in UNITS:
-        return UNITS[feature].format(value)
-    if isinstance(value, str):
-        return f"{name}: {value}"
-    return f"{name}: {float(value):.3g}"

@@ -1,0 +1,101 @@
+"""Features in words, with the deal's own value: "27 days in this stage"."""
+
+from __future__ import annotations
+
+import calendar
+from typing import Any
+
+import numpy as np
+
+PHRASES = {
+    "f_days_in_stage": "{:.0f} days in this stage",
+    "f_days_in_stage_of_expected": "{:.1f} times the expected time in this stage",
+    "f_days_per_stage": "{:.0f} days a stage so far",
+    "f_age_days": "{:.0f} days old",
+    "f_stage": "stage {}",
+    "f_stages_seen": "{:.0f} stages seen",
+    "f_stage_position": "stage number {:.0f} of the process",
+    "f_furthest_position": "came as far as stage number {:.0f}",
+    "f_visits_of_stage": "visit {:.0f} to this stage",
+    "f_moves": "{:.0f} stage moves",
+    "f_moves_14d": "{:.0f} stage moves in 14 days",
+    "f_moves_back": "went back {:.0f} times",
+    "f_skips": "skipped stages {:.0f} times",
+    "f_crm_probability": "the CRM says {:.0%}",
+    "f_days_since_activity": "{:.0f} days since the last activity",
+    "f_activities": "{:.0f} activities so far",
+    "f_activity_trend": "{:+.0f} activities, this fortnight against the last",
+    "f_minutes_30d": "{:.0f} minutes of work in 30 days",
+    "f_last_kind": "last activity: {}",
+    "f_last_outcome": "last outcome: {}",
+    "f_days_since_outcome": "{:.0f} days since the last outcome",
+    "f_pushes": "close date pushed {:.0f} times",
+    "f_pushes_30d": "close date pushed {:.0f} times in 30 days",
+    "f_days_pushed": "close date pushed by {:.0f} days",
+    "f_days_to_expected_close": "{:.0f} days to the expected close",
+    "f_amount_changes": "amount changed {:.0f} times",
+    "f_amount_ratio": "amount at {:.0%} of its first value",
+    "f_days_since_amount_change": "{:.0f} days since the amount changed",
+    "f_quotes": "{:.0f} quotes",
+    "f_quote_status": "last quote {}",
+    "f_days_since_quote": "{:.0f} days since the last quote",
+    "f_discount": "discount of {:.0%}",
+    "f_quote_amount": "quoted {:,.0f}",
+    "f_rep": "owned by {}",
+    "f_rep_team": "team {}",
+    "f_rep_region": "sold in {}",
+    "f_rep_win_rate": "rep wins {:.0%} of deals",
+    "f_rep_closed": "rep has closed {:.0f} deals",
+    "f_rep_open": "rep has {:.0f} open deals",
+    "f_rep_tenure_days": "rep hired {:.0f} days ago",
+    "f_owner_changes": "owner changed {:.0f} times",
+    "f_account_win_rate": "account's deals win {:.0%}",
+    "f_account_closed": "account closed {:.0f} deals before",
+    "f_account_open": "account has {:.0f} open deals",
+    "f_account_employees": "account of {:,.0f} employees",
+    "f_account_revenue": "account revenue of {:,.0f}",
+    "f_days_to_quarter_end": "{:.0f} days to quarter end",
+    "f_changes_30d": "{:.0f} changes in 30 days",
+}
+"""How a feature is told; others are told by the rules of `in_words`."""
+
+
+def in_words(feature: str, value: Any) -> str:
+    """A feature and the deal's own value as a phrase.
+
+    Example:
+        >>> in_words("f_days_in_stage", 27.2), in_words("f_lead_source", "web")
+        ('27 days in this stage', 'lead source: web')
+        >>> in_words("f_kind_meeting_30d", 2.0), in_words("f_overdue", 1.0)
+        ('meeting: 2 in 30 days', 'past its expected close')
+    """
+    name = feature.removeprefix("f_").removeprefix("x_").replace("_", " ")
+    if value is None or value != value:
+        return f"{name}: not known"
+    if isinstance(value, str):
+        value = value.replace("_", " ")
+        return PHRASES[feature].format(value) if feature in PHRASES else f"{name}: {value}"
+    return _number_in_words(feature, name, float(value))
+
+
+def _number_in_words(feature: str, name: str, value: float) -> str:
+    if feature in PHRASES:
+        return PHRASES[feature].format(value)
+    if feature == "f_log_amount":
+        return f"amount of {np.exp(value):,.0f}"
+    if feature == "f_overdue":
+        return "past its expected close" if value else "not past its expected close"
+    if feature in ("f_month", "f_created_month"):
+        word = "born in" if feature == "f_created_month" else "it is"
+        return f"{word} {calendar.month_name[int(value)]}"
+    if feature == "f_weekday":
+        return f"it is {calendar.day_name[int(value)]}"
+    if feature.startswith("f_kind_"):
+        kind = feature.removeprefix("f_kind_")
+        when = " in 30 days" if kind.endswith("_30d") else " so far"
+        return f"{kind.removesuffix('_30d').replace('_', ' ')}: {value:.0f}{when}"
+    if feature.startswith("f_activities_"):
+        return f"{value:.0f} activities in {feature.removeprefix('f_activities_').removesuffix('d')} days"
+    if feature.startswith("f_days_since_"):
+        return f"{value:.0f} {name.replace('days since', 'days since the last')}"
+    return f"{name}: {value:,.3g}"
