@@ -95,7 +95,8 @@ def _number_in_words(feature: str, name: str, value: float) -> str:
         when = " in 30 days" if kind.endswith("_30d") else " so far"
         return f"{kind.removesuffix('_30d').replace('_', ' ')}: {value:.0f}{when}"
     if feature.startswith("f_activities_"):
-        return f"{value:.0f} activities in {feature.removeprefix('f_activities_').removesuffix('d')} days"
+        window = feature.removeprefix("f_activities_").removesuffix("d")
+        return f"{value:.0f} activities in {window} days"
     if feature.startswith("f_days_since_"):
         return f"{value:.0f} {name.replace('days since', 'days since the last')}"
     return f"{name}: {value:,.3g}"
