@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 .PHONY: demo test fast setup lint lock bench notebooks
 
 demo: setup
-	$(BIN)/salesops run --config configs/demo.yaml
+	@$(BIN)/salesops run --config configs/demo.yaml
 
 test: setup
-	$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest
 
 # The tests that take seconds, for working on the code.
 fast: setup
