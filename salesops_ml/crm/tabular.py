@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import IO, Any
 from zipfile import BadZipFile
@@ -21,6 +23,7 @@ from salesops_ml.errors import ConfigError, SourceError
 from salesops_ml.mining.xes import opened
 
 _CHUNK_ROWS = 50_000
+_LINE_BREAK = re.compile(r"\r\n|\r|\n")
 TEXT, PARQUET, EXCEL = (".csv", ".tsv", ".txt"), (".parquet", ".pq"), (".xlsx", ".xlsm")
 
 
@@ -121,48 +124,58 @@ class _CsvColumns:
         header = self._header()
         schema = pa.schema([(name, pa.string()) for name in header])
         chunks, lines = [schema.empty_table()], [pa.array([], pa.int64())]
-        for rows, numbers in self._chunks(len(header)):
-            columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
-            chunks.append(pa.table(columns, schema=schema))
-            lines.append(pa.array(numbers, pa.int64()))
+        for rows, numbers in self._chunks():
+            kept, places = self._regular(rows, numbers, len(header))
+            columns = [pa.array(column, pa.string()) for column in zip(*kept, strict=True)]
+            if columns:
+                chunks.append(pa.table(columns, schema=schema))
+                lines.append(pa.array(places, pa.int64()))
             if self._progress is not None:
-                self._progress(numbers[-1])
+                self._progress(self._reader.line_num)
         return Cells(pa.concat_tables(chunks), pa.chunked_array(lines), tuple(self._ragged))
 
     def _header(self) -> list[str]:
-        for _, row in self._rows():
-            return _checked_header(self._path, row)
+        for rows, _ in self._chunks(1):
+            if any(rows[0]):
+                return _checked_header(self._path, rows[0])
         raise SourceError(f"{self._path}: the file is empty; export it again")
 
-    def _chunks(self, width: int) -> Iterator[tuple[list[list[str]], list[int]]]:
-        rows: list[list[str]] = []
-        numbers: list[int] = []
-        for line, row in self._rows():
-            if len(row) != width:
-                text = ",".join(row)[:200]
-                self._ragged.append(Ragged(line, len(row), text))
-                continue
-            rows.append(row)
-            numbers.append(line)
-            if len(rows) == _CHUNK_ROWS:
-                yield rows, numbers
-                rows, numbers = [], []
-        if rows:
-            yield rows, numbers
-
-    def _rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Rows that hold anything, with the line that each begins on."""
+    def _chunks(self, size: int | None = None) -> Iterator[tuple[list[list[str]], Sequence[int]]]:
+        """Some rows at a time, with the line that each begins on."""
         try:
-            line = self._reader.line_num + 1
-            for row in self._reader:
-                if any(row):
-                    yield line, row
-                line = self._reader.line_num + 1
+            before = self._reader.line_num
+            while rows := list(islice(self._reader, size or _CHUNK_ROWS)):
+                yield rows, _lines(rows, before, self._reader.line_num)
+                before = self._reader.line_num
         except csv.Error as error:
             raise SourceError(
                 f"{self._path}: line {self._reader.line_num}: is not CSV: {error}; "
                 "check the quotes there and the `delimiter`"
             ) from error
+
+    def _regular(
+        self, rows: list[list[str]], numbers: Sequence[int], width: int
+    ) -> tuple[list[list[str]], Sequence[int]]:
+        """The rows of the header's width; those without any value are blank lines, others ragged."""
+        if set(map(len, rows)) == {width} and "" not in next(zip(*rows, strict=True)):
+            return rows, numbers
+        kept: list[list[str]] = []
+        places: list[int] = []
+        for row, line in zip(rows, numbers, strict=True):
+            if len(row) == width and any(row):
+                kept.append(row)
+                places.append(line)
+            elif any(row):
+                self._ragged.append(Ragged(line, len(row), ",".join(row)[:200]))
+        return kept, places
+
+
+def _lines(rows: list[list[str]], before: int, after: int) -> Sequence[int]:
+    """The line on which each row begins: the one after its forerunner's last."""
+    if after - before == len(rows):
+        return range(before + 1, after + 1)
+    breaks = [sum(len(_LINE_BREAK.findall(cell)) for cell in row) for row in rows]
+    return list(accumulate((1 + count for count in breaks[:-1]), initial=before + 1))
 
 
 def _checked_header(path: Path, header: list[str]) -> list[str]:
