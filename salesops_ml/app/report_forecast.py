@@ -1,0 +1,105 @@
+"""The forecast: month by month, node by node, and the record of what was said before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from salesops_ml.app.report_files import RunFiles
+from salesops_ml.app.report_parts import Picture, Table, counted, picture
+from salesops_ml.figures.forecast_fan import draw_forecast_fan
+from salesops_ml.figures.forecast_record import draw_forecast_record
+from salesops_ml.figures.numbers import money
+from salesops_ml.figures.words import node_name
+
+MOST_NODES = 12
+
+
+@dataclass(frozen=True)
+class ForecastSection:
+    """The pictures and the table, or in words what is missing."""
+
+    fan: Picture | None
+    nodes: Table | None
+    nodes_words: str
+    record: Picture | None
+    record_words: str
+
+
+def build_forecast(files: RunFiles) -> ForecastSection:
+    """The section from forecast.parquet and forecast_backtest.parquet."""
+    table, words = _nodes(files)
+    record = _record(files)
+    return ForecastSection(
+        _fan(files), table, words, record,
+        "" if record else "No past day could be replayed yet, so there is no record to show.",
+    )  # fmt: skip
+
+
+def _fan(files: RunFiles) -> Picture | None:
+    if files.forecast.empty:
+        return None
+    return picture(
+        "fan",
+        "Forecast of the company by month and quarter",
+        lambda width: draw_forecast_fan(files.forecast, currency=files.currency, width=width),
+        caption="Thick line: the range that should hold in 80% of cases; thin line: in 95%.",
+    )
+
+
+def _record(files: RunFiles) -> Picture | None:
+    backtest = files.frame("forecast_backtest")
+    if backtest.empty:
+        return None
+    company = backtest[(backtest["node"] == "company") & (backtest["grain"] == "month")]
+    if company.empty:
+        return None
+    days = company["origin"].nunique()
+    return picture(
+        "record",
+        "Past forecasts beside what came, by method",
+        lambda width: draw_forecast_record(company, currency=files.currency, width=width),
+        caption=f"Black: what each month brought. Coloured: what was said on each of"
+        f" {counted(days, 'past day')}, with what was known then; the dot is the month just begun.",
+    )
+
+
+def _nodes(files: RunFiles) -> tuple[Table | None, str]:
+    """The company's first level of nodes in the two quarters ahead."""
+    forecast = files.forecast
+    if forecast.empty:
+        return None, "This run holds no forecast."
+    grain = "quarter" if (forecast["grain"] == "quarter").any() else "month"
+    rows = forecast[forecast["grain"] == grain]
+    nodes = rows[rows["node"].str.count("/") == 1]
+    if nodes.empty:
+        return None, (
+            "The company is forecast as one: no levels such as region or team are configured"
+            " under `forecast.hierarchy`."
+        )
+    periods = list(rows[rows["node"] == "company"]["period"])[:2]
+    order = nodes[nodes["period"] == periods[0]].sort_values(
+        ["mean", "node"], ascending=[False, True]
+    )
+    shown = list(order["node"][:MOST_NODES])
+    cells = [_cells(rows, node, periods, files.currency) for node in [*shown, "company"]]
+    heads = ["", f"won so far in {periods[0]}"]
+    for period in periods:
+        heads += [f"{period} in all", "80% range"]
+    left = len(order) - len(shown)
+    words = f"{counted(left, 'smaller node')} are not listed but are in the total." if left else ""
+    return Table(heads, cells, numeric=range(1, len(heads)), strong=True), words
+
+
+def _cells(rows: pd.DataFrame, node: str, periods: list[str], currency: str) -> list[str]:
+    mine = rows[rows["node"] == node].set_index("period")
+    cells = ["Company" if node == "company" else node_name(node)]
+    cells.append(money(mine.loc[periods[0], "closed"], currency))
+    for period in periods:
+        row = mine.loc[period]
+        cells += [
+            money(row["mean"], currency),
+            f"{money(row['p10'], currency)} – {money(row['p90'], currency)}",
+        ]
+    return cells

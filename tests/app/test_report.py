@@ -1,0 +1,238 @@
+"""The report as a page: whole, self-contained, safe, and plain about what is missing."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from salesops_ml.app.report import render, write_report
+from salesops_ml.app.run_folder import RunFolder
+from salesops_ml.settings import parse
+
+SECTIONS = ("forecast", "bottlenecks", "pipeline", "kpis", "trust", "method")
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+HOSTILE = '<script>alert("x")</script>'
+
+
+class Page(HTMLParser):
+    """What a page holds: tags with their attributes, ids, visible words; and whether tags close."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words += f" {data}"
+
+    def said(self, words: str) -> bool:
+        """Whether the page says so, whatever the line breaks."""
+        return words in re.sub(r"\s+", " ", self.words)
+
+
+@pytest.fixture
+def full(full_run: RunFolder) -> Page:
+    return Page(render(full_run))
+
+
+@pytest.fixture
+def bare(bare_run: RunFolder) -> Page:
+    return Page(render(bare_run))
+
+
+def test_the_page_is_written_into_the_run(full_run: RunFolder) -> None:
+    path = write_report(full_run)
+    assert path == full_run.path / "report.html"
+    assert path.read_text(encoding="utf-8") == render(full_run)
+    assert path.stat().st_size < 2_000_000
+
+
+@pytest.mark.parametrize("which", ["full_run", "bare_run"])
+def test_the_page_is_whole_and_asks_for_nothing(which: str, request: pytest.FixtureRequest) -> None:
+    text = render(request.getfixturevalue(which))
+    page = Page(text)
+    assert page.open == []
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    assert set(SECTIONS) <= set(ids)
+    for tag, attrs in page.tags:
+        assert tag not in {"script", "link", "iframe", "img", "object", "embed", "base"}
+        assert not [name for name in attrs if name.startswith("on")]
+        for name in ("src", "href", "xlink:href", "action"):
+            link = attrs.get(name)
+            assert link is None or link == "process_map.html" or link.removeprefix("#") in ids
+    style = re.findall(r"<style>(.*?)</style>", text, flags=re.DOTALL)
+    assert style
+    assert not re.search(r"@import|url\(\s*[^#)\s]", "".join(style))
+
+
+@pytest.mark.parametrize("which", ["full_run", "bare_run"])
+def test_no_column_names_no_endless_decimals(which: str, request: pytest.FixtureRequest) -> None:
+    page = Page(render(request.getfixturevalue(which)))
+    assert not re.search(r"\b(nan|NaN|NaT|None|inf)\b", page.words)
+    assert not re.search(r"\d\.\d{4,}", page.words)
+    names = set(re.findall(r"\b[a-z]+_[a-z_0-9]+\b", page.words))
+    assert names <= {"deal_scores", "forecast.hierarchy", "data_quality"}
+
+
+def test_every_section_speaks(full: Page) -> None:
+    for words in (
+        "We expect to book €2.85M this quarter and €1.95M the next.",
+        "80% range €2.42M to €3.28M",
+        "the forecast missed what a month brought by 11% on average",
+        "On the same days the best simple rule (12-month average) missed by 21%.",
+        "The 80% range held in 78% of 14 forecasts (give or take 12%).",
+        "Waiting costs about €52k of won business a month: 1 kind of deal waits longer",
+        "Legal: discount above 20%",
+        "Half of these deals stay 21 days or longer; half of the others are gone after 8 days.",
+        "8 deals are open, worth €270k. Within 90 days about 4 of them should be won, for €110k.",
+        "was due 46 days ago; only 5% likely",
+        "due 24 Dec 2026, but if won, likely 67 days later",
+        "Figures of 2026-Q3: 1 of 3 targets met.",
+        "off target (100%)",
+        "On 600 deals that it had never seen",
+        "Stage Legal: promised 30%, won 45% (400 deals).",
+        "79% (95% interval 75% to 83%) of the won deals closed within their 80% range",
+        "Passed: log-loss is 0.42, asked for at most 0.5.",
+        "Closed before created: 3 in deals (1.0%). Correct the dates in the CRM.",
+        "2 rows of quotes turned away: no number. Write one.",
+        "20261120-120000",
+        "abc123",
+        "deal_scores/3",
+    ):
+        assert full.said(words), words
+
+
+def test_the_forecast_adds_up_by_part_of_the_company(full: Page) -> None:
+    assert full.said("EMEA €800k €1.90M €1.62M – €2.18M €1.30M")
+    assert full.said("Company €1.20M €2.85M")
+
+
+def test_missing_parts_are_told_in_words(bare: Page) -> None:
+    for words in (
+        "This run holds no forecast, so there is no figure to plan with.",
+        "No past forecast could be replayed",
+        "No past day could be replayed yet",
+        "No stages could be followed",
+        "This run holds no process map.",
+        "No open deal has been scored in this run",
+        "No KPI could be told",
+        "The model could not be judged on deals that it had not seen.",
+        "No leakage audit was run",
+        "No check of the data was run.",
+        "No gates are configured",
+        "none: the run stopped before its models were promoted",
+    ):
+        assert bare.said(words), words
+
+
+def test_a_company_without_levels_is_told_so(full_run: RunFolder) -> None:
+    forecast = full_run.read_frame("forecast")
+    full_run.write_frame("forecast", forecast[forecast["node"] == "company"])
+    page = Page(render(full_run))
+    assert page.said("The company is forecast as one: no levels such as region or team")
+
+
+def test_no_finding_is_good_news_in_words(full_run: RunFolder) -> None:
+    frame = full_run.read_frame("bottlenecks")
+    stages = frame[frame["kind"] == "stage"].assign(finding=False, cost_per_month=0.0)
+    full_run.write_frame("bottlenecks", stages)
+    page = Page(render(full_run))
+    assert page.said("In no stage does some kind of deal wait longer than comparable deals")
+    assert page.said("none found")
+
+
+def test_names_from_the_data_stay_words(full_run: RunFolder) -> None:
+    run = full_run
+    settings = parse({"company": {"name": HOSTILE}})
+    run.write_text("config.yaml", settings.to_yaml())
+    run.write_frame("scores", run.read_frame("scores").assign(
+        deal_id=HOSTILE, stage=HOSTILE, rep_id=HOSTILE, reasons=f"For: {HOSTILE}.",
+        model_version=HOSTILE,
+    ))  # fmt: skip
+    hostile = dict.fromkeys(("stage", "attribute", "value"), HOSTILE)
+    run.write_frame("bottlenecks", run.read_frame("bottlenecks").assign(**hostile))
+    kpis = run.read_frame("kpis")
+    run.write_frame("kpis", kpis.assign(metric=kpis["metric"].str.replace("Proposal", HOSTILE)))
+    node = "company/" + HOSTILE.replace("/", "%2F")
+    for name in ("kpis", "forecast"):
+        run.write_frame(name, run.read_frame(name).replace({"node": {"company/EMEA": node}}))
+    run.write_json("data_quality", {"checks": [
+        {"check": HOSTILE, "table": HOSTILE, "count": 1, "share": 1, "verdict": "fail", "cure": HOSTILE},
+    ]})  # fmt: skip
+    text = render(run)
+    assert "<script" not in text
+    assert Page(text).words.count(HOSTILE) > 10
+
+
+def test_a_hostile_map_is_disarmed(full_run: RunFolder, full: Page) -> None:
+    assert full.said("Proposal")
+    assert "example.org" not in render(full_run)
+    full_run.write_text("process_map.svg", "<svg><g>")
+    assert Page(render(full_run)).said("This run holds no process map.")
+
+
+def test_a_refused_model_is_told_first(full_run: RunFolder) -> None:
+    figures = full_run.read_json("evaluation")
+    figures["gates"][0] |= {"passed": False, "value": 0.61}
+    full_run.write_json("evaluation", figures)
+    (full_run.path / "scores.parquet").unlink()
+    page = Page(render(full_run))
+    assert page.said("Not yet Not passed: log-loss is 0.61, asked for at most 0.5.")
+    assert page.said("No open deal has been scored in this run")
+
+
+def test_a_forecast_no_better_than_a_rule_of_thumb_says_so(full_run: RunFolder) -> None:
+    figures = full_run.read_json("evaluation")
+    figures["forecast"]["month"]["company"]["run_rate"]["wape"] = 0.1
+    figures["forecast"]["month"]["company"]["ours"] |= {"coverage_80": 0.4, "bias": 0.2}
+    full_run.write_json("evaluation", figures)
+    page = Page(render(full_run))
+    assert page.said("That is no better than a rule of thumb")
+    assert page.said("the range has been too narrow")
+    assert page.said("and promised 20% too much")
+
+
+def test_deals_without_amounts_or_dates_are_counted(full_run: RunFolder) -> None:
+    scores = full_run.read_frame("scores")
+    blank = scores.assign(
+        amount=np.nan,
+        expected_close_date=None,
+        rep_id=None,
+        close_p50_date=pd.NaT,
+        p_win_low=np.nan,
+    )
+    full_run.write_frame("scores", blank)
+    page = Page(render(full_run))
+    assert page.said("8 deals are open. Their amounts are not known.")
+    assert page.said("None of the largest quarter of the open deals is overdue")
+
+
+def test_kpis_over_all_time_need_no_periods(full_run: RunFolder) -> None:
+    kpis = full_run.read_frame("kpis")
+    full_run.write_frame("kpis", kpis[kpis["period"] == "2026-Q2"].assign(period="all"))
+    page = Page(render(full_run))
+    assert page.said("Deals carry no dates, so that each figure is over all of them.")
+
+
+def test_the_same_run_gives_the_same_page(full_run: RunFolder, tmp_path: Path) -> None:
+    assert render(full_run) == render(full_run)
