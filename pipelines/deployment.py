@@ -6,6 +6,8 @@ the scores are written to the CRM database; the report is laid out; the book kee
 
 from __future__ import annotations
 
+import pandas as pd
+
 from pipelines import data_preparation, evaluation
 from pipelines.job import Job
 from salesops_ml import registry
@@ -43,12 +45,13 @@ def _promote(job: Job, entry: Run) -> None:
     with job.progress.step("registry"):
         model = DealScores.load(steps.model_folder(job.folder), threads=settings.threads)
         prepared, _ = data_preparation.load(job)
+        example = steps.example_looks(prepared.data[prepared.block == "test"])
         versions = steps.register_models(
             entry,
             job.folder,
             settings,
             model=model,
-            example=prepared.data[prepared.block == "test"].head(5),
+            example=example,
             data_source=settings.warehouse,
         )
         steps.promote_versions(settings, versions, failed_gates=[])
@@ -62,6 +65,9 @@ def _score(job: Job) -> None:
         with job.progress.step("scores"):
             scores, _ = steps.score_with_champion(warehouse, settings, as_of=job.as_of(warehouse))
             job.folder.write_frame("scores", scores)
+            kpis = job.folder.read_frame("kpis")
+            told = steps.kpis_by_model(warehouse, scores, settings, as_of=job.as_of(warehouse))
+            job.folder.write_frame("kpis", pd.concat([kpis, told], ignore_index=True))
         with job.progress.step("write-back"):
             target, plan = steps.plan_scores(warehouse, scores, settings)
             done = steps.apply_plan(target, plan, run_id=job.folder.run_id, at=job.started_at)

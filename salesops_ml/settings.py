@@ -7,6 +7,7 @@ Relative paths in a configuration are meant from the workspace, the folder the c
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
@@ -233,8 +234,9 @@ class Settings(Frozen):
     threads: int = Field(2, ge=1)
 
     def to_yaml(self) -> str:
-        """The settings as YAML that `load` reads back equal."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        """The settings as YAML that `load` reads back equal, but for passwords, which are masked."""
+        text = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return re.sub(r"(://[^:/@\s]*):[^/\s]*@", r"\1:***@", text)
 
 
 def load(path: Path | str, *, overrides: dict[str, Any] | None = None) -> Settings:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from salesops_ml.app.run_folder import RunFolder
 from salesops_ml.crm.sql_target import Applied, SqlTarget
+from salesops_ml.kpis import compute_kpis, recent_periods
 from salesops_ml.models import DealScores
 from salesops_ml.registry import (
     LoggedModel,
@@ -26,6 +27,8 @@ from salesops_ml.registry import (
 from salesops_ml.scoring import WriteBackPlan, plan_write_back, score_open_deals
 from salesops_ml.settings import Settings
 from salesops_ml.snapshots import open_deals
+from salesops_ml.snapshots.features import CONTEXT
+from salesops_ml.snapshots.visible import KEY
 from salesops_ml.warehouse import Warehouse
 
 
@@ -98,6 +101,24 @@ def score_with_champion(
     return scores.merge(context, on="deal_id", how="left", validate="1:1"), model
 
 
+def example_looks(looks: pd.DataFrame) -> pd.DataFrame:
+    """A few looks as the model takes them: what was known, not what became of the deals."""
+    known = [name for name in looks.columns if name in (*KEY, *CONTEXT) or name.startswith("f_")]
+    return looks[known].head(5)
+
+
+def kpis_by_model(
+    warehouse: Warehouse, scores: pd.DataFrame, settings: Settings, *, as_of: datetime
+) -> pd.DataFrame:
+    """The KPIs that need a model's probabilities, for the periods that `as_of` lies in."""
+    now = [period for period in recent_periods(as_of, settings) if period.end > as_of.date()]
+    told = compute_kpis(
+        warehouse, as_of=as_of, settings=settings, probabilities=scores[["deal_id", "p_win"]],
+        periods=now,
+    )  # fmt: skip
+    return told[told["metric"].astype(str).str.startswith("weighted_pipeline_model")]
+
+
 def plan_scores(
     warehouse: Warehouse, scores: pd.DataFrame, settings: Settings
 ) -> tuple[SqlTarget, WriteBackPlan]:
@@ -111,6 +132,7 @@ def plan_scores(
         current,
         scores,
         min_change=settings.write_back.min_change,
+        min_close_days=settings.write_back.min_close_days,
         closed=gone,
     )
     return target, plan
