@@ -60,6 +60,10 @@ class Discovery:
         return {name: value for name, value in vars(self).items()
                 if name not in ("bpmn", "petri_net")}  # fmt: skip
 
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain values, fit for JSON."""
+        return dict(vars(self))
+
     def write(self, folder: Path | str) -> tuple[Path, Path]:
         """Write `process.bpmn` and `process.pnml` into `folder`; their paths."""
         folder = Path(folder)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from salesops_ml.mining.clock import Clock
+from salesops_ml.mining.codes import distinct_pairs
 from salesops_ml.mining.dwell import exit_weights, share_at_end, stage_means, weighted_quantiles
 from salesops_ml.mining.steps import ENDED, Floats, Ints, Steps, as_steps
 from salesops_ml.mining.transitions import sum_known
@@ -165,15 +166,15 @@ def _share_past(visits: Visits, weight: Floats, target: Floats) -> Floats:
 
 def _traffic(steps: Steps) -> dict[str, Any]:
     """Who ever came."""
-    names, width = len(steps.activities), max(len(steps.case_ids), 1)
-    pair = np.unique(steps.activity * width + steps.case)
+    names = len(steps.activities)
+    stage, deal = distinct_pairs(steps.activity, steps.case, names)
     visits = np.bincount(steps.activity, minlength=names)
-    cases = np.bincount(pair // width, minlength=names)
+    cases = np.bincount(stage, minlength=names)
     return {
         "visits": visits,
         "cases": cases,
         "returns": (visits - cases) / np.maximum(visits, 1),
-        "amount": sum_known(pair // width, steps.amount[pair % width], names),
+        "amount": sum_known(stage, steps.amount[deal], names),
     }
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from salesops_ml.mining.clock import Clock
+from salesops_ml.mining.codes import distinct_pairs, recoded
 from salesops_ml.mining.dwell import exit_weights, share_at_end, weighted_quantiles
 from salesops_ml.mining.steps import ENDED, OPEN, Floats, Ints, Steps, as_steps
 from salesops_ml.mining.visits import NOWHERE, endings_after, visits_of
@@ -88,7 +89,7 @@ def _step_edges(steps: Steps, clock: Clock) -> dict[str, Any]:
     visits = visits_of(steps, clock)
     weight = exit_weights(visits.stage, visits.days, visits.exited, names)
     gone = np.flatnonzero(visits.target != NOWHERE)
-    keys, edge = np.unique(visits.stage[gone] * names + visits.target[gone], return_inverse=True)
+    keys, edge = recoded(visits.stage[gone] * names + visits.target[gone], names * names)
     time, share = visits.days[gone], weight[gone]
     total = np.bincount(edge, weights=share, minlength=len(keys))
     mean = np.bincount(edge, weights=share * time, minlength=len(keys))
@@ -118,7 +119,7 @@ def _end_edges(steps: Steps) -> dict[str, Any]:
 
 
 def _outer_edges(steps: Steps, rows: Ints, kind: str) -> dict[str, Any]:
-    keys, edge = np.unique(steps.activity[rows], return_inverse=True)
+    keys, edge = recoded(steps.activity[rows], len(steps.activities))
     stage = np.array(steps.activities, dtype=object)[keys]
     outside = np.full(len(keys), START if kind == "start" else END, dtype=object)
     empty = np.full(len(keys), np.nan)
@@ -135,12 +136,11 @@ def _outer_edges(steps: Steps, rows: Ints, kind: str) -> dict[str, Any]:
 
 def _flow(steps: Steps, edge: Ints, case: Ints, moment: Ints, edges: int) -> dict[str, Any]:
     """Counts, deals, money and win rate of each edge, given who passed it when."""
-    width = max(len(steps.case_ids), 1)
-    pair = np.unique(edge * width + case)
-    amount = sum_known(pair // width, steps.amount[pair % width], edges)
+    passed, deal = distinct_pairs(edge, case, edges)
+    amount = sum_known(passed, steps.amount[deal], edges)
     return {
         "count": np.bincount(edge, minlength=edges),
-        "cases": np.bincount(pair // width, minlength=edges),
+        "cases": np.bincount(passed, minlength=edges),
         "amount": amount,
         "win_rate_after": _win_rate(steps, edge, case, moment, edges),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def test_a_chain_is_found_as_a_chain(tmp_path: Path) -> None:
     read, _, _ = load_pm4py().read_pnml(str(net))
     assert {transition.label for transition in read.transitions} == {"Lead", "Offer", "Won"}
     assert "bpmn" not in found.summary()
+    assert json.loads(json.dumps(found.to_dict()))["bpmn"] == bpmn.read_text(encoding="utf-8")
 
 
 def test_a_large_log_is_sampled_by_case_and_the_seed_decides() -> None:

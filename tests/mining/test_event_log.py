@@ -101,7 +101,7 @@ def test_only_the_pipeline_asked_for(company: Warehouse) -> None:
     assert event_log(company, as_of=after(30), pipeline="renewals").count().execute() == 0
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     moves=st.lists(
         st.tuples(
