@@ -1,76 +1,181 @@
-"""The process map as a page of its own: the picture, and beside it the evidence for what is chosen."""
+"""The map as a page of its own: click a stage or a line for the evidence, slide to see less or more.
+
+The page holds a finished drawing for each position of the sliders, so that every one of them is laid
+out well, and needs nothing from anywhere else.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from html import escape
-from importlib.resources import files
-from string import Template
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+from salesops_ml.figures.map_drawing import draw
+from salesops_ml.figures.map_graph import BEGIN, OPEN, SHARES, Edge, Graph, Node, build_graph
+from salesops_ml.figures.map_text import short_time
+from salesops_ml.figures.map_words import edge_facts, node_facts
+from salesops_ml.figures.numbers import UNKNOWN, count, days, known, money, percent
 
-from salesops_ml.figures.map_evidence import evidence
-from salesops_ml.figures.map_facts import OPEN, MapFacts
-from salesops_ml.figures.map_words import short_time
-from salesops_ml.figures.numbers import count, percent
+if TYPE_CHECKING:
+    import pandas as pd
 
-Frames = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
+NODE_SHARES = (0.0, 0.01, 0.05, 0.2)
+EDGE_SHARES = tuple(share for share in SHARES if share in (0.5, 0.7, 0.85, 0.95, 0.995))
+_TEMPLATE = Path(__file__).with_name("map_page.html.j2")
 
 
-def page(picture: str, facts: MapFacts, frames: Frames, *, title: str, currency: str) -> str:
-    """A page that needs nothing from elsewhere and, without scripts, still tells all in a table.
+def map_page(
+    transitions: pd.DataFrame,
+    stages: pd.DataFrame,
+    bottlenecks: pd.DataFrame,
+    *,
+    title: str = "How deals move",
+    currency: str = "EUR",
+) -> str:
+    """The page as HTML: stand-alone, by mouse and by keyboard, light and dark, and on paper.
 
     Args:
-        picture: the map as SVG.
-        facts: what it tells.
-        frames: transitions, stages and bottlenecks of mining.
+        transitions, stages, bottlenecks: frames of `salesops_ml.mining`.
         title: of the page.
         currency: ISO code of the company's money.
     """
-    template = Template(files("salesops_ml.figures").joinpath("map_page.html").read_text("utf-8"))
-    told = evidence(facts, frames, currency=currency)
-    return template.substitute(
-        title=escape(title),
-        picture=picture,
-        headline=escape(facts.headline),
-        evidence=_for_script(told),
-        busiest_edge=max((edge.count for edge in facts.edges), default=1),
-        busiest_node=max((node.cases for node in facts.nodes), default=1),
-        table=_table(facts),
-    )
+    from jinja2 import Environment
 
-
-def _for_script(value: object) -> str:
-    """JSON that cannot end the script element it stands in."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    for mark in "<>&\u2028\u2029":
-        text = text.replace(mark, f"\\u{ord(mark):04x}")
-    return text
-
-
-def _table(facts: MapFacts) -> str:
-    """Every stage in a row, for readers of tables, screen readers and paper."""
-    what = {
-        "cost": "Cost of delay",
-        "wins": "Wins lost to delay",
-        "waiting": "Share of all waiting",
+    frames = (transitions, stages, bottlenecks)
+    levels = _levels(frames)
+    pictures, numbers = _pictures(levels, title, currency)
+    start = _start(levels)
+    fullest = build_graph(*frames, edge_share=1.0)
+    told = [node for node in fullest.nodes if node.facts]
+    data = {
+        "edges": [f"{len(row[0].edges)} shown" for row in levels],
+        "nodes": [f"{_open_count(graph)} shown" for graph in levels[0]] if levels else [],
+        "pictures": numbers,
+        "facts": _facts(fullest, levels, currency),
+        "first": f"n{_first(told).key}" if told else "",
     }
-    heads = ["Stage", "Deals", "Median stay", "Lost from here", "There now", what[facts.by]]
-    rows = [_cells(["th scope='col'"] * len(heads), heads)]
-    for node in facts.nodes:
-        inner = node.kind == OPEN
-        median = "" if not inner or node.median is None else short_time(node.median)
-        lost = f"{count(node.lost)} ({percent(node.lost / max(node.cases, 1))})" if inner else ""
-        now = count(node.open_now) if inner else ""
-        values = [node.name, count(node.cases), median, lost, now, node.figure or "–"]
-        rows.append(_cells(["th scope='row'", *["td"] * 5], values))
-    return "\n".join(rows)
-
-
-def _cells(tags: Sequence[str], values: Sequence[str]) -> str:
-    cells = "".join(
-        f"<{tag}>{escape(value)}</{tag.split(' ')[0]}>"
-        for tag, value in zip(tags, values, strict=True)
+    page = Environment(autoescape=True).from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    return page.render(
+        title=title,
+        edge_levels=data["edges"],
+        node_levels=data["nodes"],
+        start=start,
+        first=pictures[numbers[start[0]][start[1]]],
+        table=_table(told, currency),
+        order="dearest" if fullest.priced else "longest waits",
+        pictures=pictures,
+        data=json.dumps(data, ensure_ascii=False).replace("<", "\\u003c"),
     )
-    return f"<tr>{cells}</tr>"
+
+
+def _levels(frames: tuple[pd.DataFrame, ...]) -> list[list[Graph]]:
+    """Graphs by position of the sliders: from few transitions to many, from all stages to few."""
+    shares: list[float | None] = [*EDGE_SHARES, None]
+    rows = [
+        [build_graph(*frames, edge_share=share, node_share=least) for least in NODE_SHARES]
+        for share in shares
+    ]
+    rows = _distinct(sorted(rows, key=lambda row: len(row[0].edges)), lambda row: row[0].edges)
+    columns = _distinct(
+        list(range(len(NODE_SHARES))),
+        lambda turn: [[node.key for node in row[turn].nodes] for row in rows],
+    )
+    return [[row[turn] for turn in columns] for row in rows]
+
+
+def _distinct(values: list[Any], key: Any) -> list[Any]:
+    """The values whose key differs from the one before."""
+    return [
+        value
+        for turn, value in enumerate(values)
+        if not turn or key(value) != key(values[turn - 1])
+    ]
+
+
+def _pictures(
+    levels: list[list[Graph]], title: str, currency: str
+) -> tuple[list[str], list[list[int]]]:
+    """Each distinct drawing once, and which one each position of the sliders shows."""
+    drawn: dict[str, int] = {}
+    numbers: list[list[int]] = []
+    for row in levels:
+        numbers.append([])
+        for graph in row:
+            picture = draw(graph, title=title, currency=currency, interactive=True)
+            numbers[-1].append(drawn.setdefault(picture, len(drawn)))
+    return list(drawn), numbers
+
+
+def _start(levels: list[list[Graph]]) -> tuple[int, int]:
+    """The position that shows as many transitions as stay readable, and every stage."""
+    readable = [turn for turn, row in enumerate(levels) if row[0].readable]
+    return (readable[-1] if readable else 0), 0
+
+
+def _open_count(graph: Graph) -> int:
+    return sum(node.kind == OPEN for node in graph.nodes)
+
+
+def _first(nodes: list[Node]) -> Node:
+    """The stage whose evidence is shown first: the dearest, else where deals stay longest."""
+    return max(nodes, key=lambda n: (n.cost, n.kind == OPEN, known(n.half) or 0.0))
+
+
+def _facts(fullest: Graph, levels: list[list[Graph]], currency: str) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    names = {node.key: node.name for node in fullest.nodes}
+    for node in fullest.nodes:
+        if node.kind != BEGIN and node.facts:
+            facts[f"n{node.key}"] = _node_entry(node, currency)
+    for graph in [fullest, *(graph for row in levels for graph in row)]:
+        names |= {node.key: node.name for node in graph.nodes}
+        for edge in graph.edges:
+            facts[f"e{edge.source}_{edge.target}"] = _edge_entry(edge, names, currency)
+    return facts
+
+
+def _node_entry(node: Node, currency: str) -> dict[str, Any]:
+    rows = [[label, value, label == "Cost of delay" and node.cost > 0]
+            for label, value in node_facts(node, currency)]  # fmt: skip
+    found = node.facts.get("examples")
+    return {
+        "title": node.name,
+        "what": "Stage" if node.kind == OPEN else "End of a deal",
+        "rows": rows,
+        "examples": [str(one) for one in found] if isinstance(found, Iterable) else [],
+    }
+
+
+def _edge_entry(edge: Edge, names: dict[int, str], currency: str) -> dict[str, Any]:
+    rows = [[label, value, False] for label, value in edge_facts(edge, currency)]
+    return {
+        "title": f"{names[edge.source]} → {names[edge.target]}",
+        "what": "Back to an earlier stage" if edge.back else "Transition",
+        "rows": rows,
+        "examples": [],
+    }
+
+
+def _table(nodes: list[Node], currency: str) -> list[list[str]]:
+    """Every open stage, dearest first, in words."""
+    ranked = [node for node in nodes if known(node.facts.get("rank")) is not None]
+    return [
+        [
+            count(node.facts["rank"]),
+            node.name,
+            money(node.cost, currency) if node.cost else "–",
+            f"{money(node.low, currency)} to {money(node.high, currency)}" if node.cost else "–",
+            f"deals with {node.facts['segment']}" if node.cost else "–",
+            days(node.facts["delay_days"]) if node.cost else "–",
+            short_time(node.half),
+            _or_dash(percent(node.facts.get("share_past_target"))),
+            count(node.open_now),
+            _or_dash(money(node.amount_now, currency)),
+        ]
+        for node in sorted(ranked, key=lambda node: float(node.facts["rank"]))
+    ]
+
+
+def _or_dash(told: str) -> str:
+    return "–" if told == UNKNOWN else told

@@ -1,124 +1,151 @@
-"""Words on the process map: how wide they are, how they are cut, and times as people say them.
-
-A picture without a layout engine must know how much room its words take. Widths are those of a wide
-sans-serif face, so that with any usual face the words fit.
-"""
+"""What the map says in words: the headline, and the evidence behind each stage and transition."""
 
 from __future__ import annotations
 
-import unicodedata
+from collections.abc import Callable
 from typing import Any
 
-from salesops_ml.figures.numbers import UNKNOWN, known
+from salesops_ml.figures.map_graph import BEGIN, OPEN, OVER, Edge, Graph, Node
+from salesops_ml.figures.map_text import short_time
+from salesops_ml.figures.numbers import count, days, known, money, percent
 
-ELLIPSIS = "…"
-_NARROW = frozenset("iljtfrI.,:;'|!()[]/ ·")
-_WIDE = frozenset("mwMWGOQ@%&—…→⟲")
-_BOLD = 1.1
-
-
-def text_width(text: str, size: float, *, bold: bool = False) -> float:
-    """Width of `text` in the unit of `size`, told rather too wide than too narrow.
-
-    Example:
-        >>> text_width("ill", 10) < text_width("mmm", 10)
-        True
-    """
-    ems = sum(_ems(character) for character in text)
-    return ems * size * (_BOLD if bold else 1.0)
+Rows = list[tuple[str, str]]
 
 
-def _ems(character: str) -> float:
-    if character in _NARROW:
-        return 0.39
-    if character in _WIDE:
-        return 0.95
-    if unicodedata.combining(character):
-        return 0.0
-    if unicodedata.east_asian_width(character) in "WF":
-        return 1.05
-    return 0.71 if character.isupper() else 0.63
+def headline(graph: Graph, currency: str) -> tuple[str, str]:
+    """One sentence for the hurried, and one for those who read on."""
+    if not any(node.kind == OPEN for node in graph.nodes):
+        return "No stage history", "The source holds no stage events, so there is no map to draw."
+    priced = sorted((node for node in graph.nodes if node.cost > 0), key=lambda node: -node.cost)
+    return _priced_headline(priced, currency) if priced else _waiting_headline(graph, currency)
 
 
-def clipped(text: str, width: float, size: float, *, bold: bool = False) -> str:
-    """`text`, or as much of it as fits, with an ellipsis.
-
-    Example:
-        >>> clipped("Negotiation", 40, 12)
-        'Nego…'
-    """
-    if text_width(text, size, bold=bold) <= width:
-        return text
-    kept = text
-    while kept and text_width(kept + ELLIPSIS, size, bold=bold) > width:
-        kept = kept[:-1]
-    return kept.rstrip() + ELLIPSIS
-
-
-def wrapped(text: str, width: float, size: float, *, lines: int, bold: bool = False) -> list[str]:
-    """`text` in at most so many lines, broken at spaces and underscores, cut where it does not fit.
-
-    Example:
-        >>> wrapped("Legal review by counsel", 80, 12, lines=2)
-        ['Legal', 'review by…']
-    """
-    done: list[str] = []
-    line = ""
-    for word in _words(text):
-        if line and text_width((line + word).rstrip(), size, bold=bold) > width:
-            done.append(line.rstrip())
-            line = word
-        else:
-            line += word
-    done.append(line.rstrip())
-    kept = done[:lines]
-    if len(done) > lines:
-        kept[-1] = clipped(" ".join([kept[-1], *done[lines:]]), width, size, bold=bold)
-    return [clipped(one, width, size, bold=bold) for one in kept]
+def _priced_headline(priced: list[Node], currency: str) -> tuple[str, str]:
+    worst = priced[0]
+    lead = f"Delay costs most in {worst.name}: {money(worst.cost, currency)} of won deals a month"
+    low, high = money(max(worst.low, 0.0), currency), money(worst.high, currency)
+    told = [f"90% interval {low} to {high}."]
+    longer = known(worst.facts.get("delay_days"))
+    if longer is not None and worst.facts.get("segment"):
+        told.append(
+            f"Deals with {worst.facts['segment']} stay {days(longer)} longer there than "
+            "comparable ones."
+        )
+    if len(priced) > 1:
+        others = ", ".join(f"{node.name} {money(node.cost, currency)}" for node in priced[1:3])
+        told.append(f"Next: {others}.")
+    return lead, " ".join(told)
 
 
-def _words(text: str) -> list[str]:
-    """Pieces that may stand on lines of their own, each with the mark that ends it."""
-    pieces, piece = [], ""
-    for character in " ".join(text.split()):
-        piece += character
-        if character in " _-/":
-            pieces.append(piece)
-            piece = ""
-    return [*pieces, piece]
+def _waiting_headline(graph: Graph, currency: str) -> tuple[str, str]:
+    waiting = [node for node in graph.nodes if node.kind == OPEN and known(node.half) is not None]
+    rest = "No kind of deal is slower than comparable ones beyond chance, so no delay has a price."
+    if not waiting:
+        return "No stage has been left yet", rest
+    slowest = max(waiting, key=lambda node: node.half)
+    lead = f"Deals stay longest in {slowest.name}: {short_time(slowest.half)} in the median"
+    if slowest.open_now:
+        worth = known(slowest.amount_now)
+        money_now = f", worth {money(worth, currency)}" if worth else ""
+        rest += f" {count(slowest.open_now)} deals are there now{money_now}."
+    return lead, rest
 
 
-def short_time(days: Any) -> str:
-    """A duration in its own unit, shortly.
-
-    Example:
-        >>> short_time(12.4), short_time(3.25), short_time(0.3), short_time(0.0005), short_time(None)
-        ('12 d', '3.2 d', '7.2 h', '43 s', 'not known')
-    """
-    value = known(days)
-    if value is None:
-        return UNKNOWN
-    for length, unit in ((1.0, "d"), (1 / 24, "h"), (1 / 1440, "min")):
-        if value >= length:
-            return f"{_two_figures(value / length)} {unit}"
-    return f"{_two_figures(value * 86_400)} s" if value >= 0.5 / 86_400 else "at once"
-
-
-def short_count(count: Any) -> str:
-    """A count in at most six characters.
-
-    Example:
-        >>> short_count(2950), short_count(123456), short_count(4.2e6)
-        ('2,950', '123k', '4.2M')
-    """
-    value = known(count)
-    if value is None:
-        return UNKNOWN
-    if value < 99_999.5:
-        return f"{value:,.0f}"
-    size, letter = (1e6, "M") if value >= 999_500 else (1e3, "k")
-    return f"{_two_figures(value / size)}{letter}"
+def node_facts(node: Node, currency: str) -> Rows:
+    """The evidence behind a stage: label and value, what is not known left out."""
+    facts = node.facts
+    rows: Rows = []
+    if node.cost > 0:
+        rows += [
+            ("Cost of delay", f"{money(node.cost, currency)} a month"),
+            ("90% interval", f"{money(node.low, currency)} to {money(node.high, currency)}"),
+            ("Wins lost", f"{float(facts['wins_per_month']):.1f} a month"),
+            ("Who is slow", f"deals with {facts['segment']}"),
+            ("Their pace", f"{float(facts['pace']):.2f} times the usual"),
+            ("They stay longer by", days(facts["delay_days"])),
+            ("Chance of a false alarm", _chance(facts["q_value"])),
+        ]
+    elif node.kind == OPEN and "finding" in facts:
+        rows.append(("Cost of delay", "none found"))
+    rows += _known_rows(facts, currency)
+    return rows
 
 
-def _two_figures(value: float) -> str:
-    return f"{value:.0f}" if value >= 9.95 or value == round(value) else f"{value:.1f}"
+def _known_rows(facts: dict[str, Any], currency: str) -> Rows:
+    told: dict[str, tuple[str, Callable[[Any], str]]] = {
+        "cases": ("Deals that came here", count),
+        "visits": ("Visits", count),
+        "returns": ("Visits that are returns", percent),
+        "dwell_p25_days": ("A quarter leave within", _time),
+        "dwell_p50_days": ("Half leave within", _time),
+        "dwell_p90_days": ("Nine in ten leave within", _time),
+        "target_days": ("Target", _time),
+        "share_past_target": ("Stay past the target", percent),
+        "win_rate_after": ("Won in the end", percent),
+        "win_rate_within": ("Won, of those within the target", percent),
+        "win_rate_past": ("Won, of those past the target", percent),
+        "open_now": ("There now", count),
+        "past_target_now": ("There now past the target", count),
+    }
+    rows = [
+        (label, say(facts[name]))
+        for name, (label, say) in told.items()
+        if name in facts and known(facts[name]) is not None
+    ]
+    for name, label in (("amount_now", "Amount there now"), ("gain_at_target_per_month",
+                        "Ceiling: won a month more if half left within the agreed days")):  # fmt: skip
+        value = known(facts.get(name))
+        if value:
+            rows.append((label, money(value, currency)))
+    return rows
+
+
+def edge_facts(edge: Edge, currency: str) -> Rows:
+    """The evidence behind a transition."""
+    facts = edge.facts
+    rows: Rows = [("Moves", count(edge.count)), ("Of all that leave", percent(edge.share))]
+    for name, label in (("dwell_p50_days", "Half of them leave within"),
+                        ("dwell_p90_days", "Nine in ten leave within")):  # fmt: skip
+        if known(facts.get(name)) is not None:
+            rows.append((label, _time(facts[name])))
+    if known(facts.get("win_rate_after")) is not None:
+        rows.append(("Won in the end", percent(facts["win_rate_after"])))
+    if known(facts.get("amount")):
+        rows.append(("Amount that flows", money(facts["amount"], currency)))
+    return rows
+
+
+def spoken(node: Node, currency: str) -> str:
+    """What a screen reader says of a stage."""
+    if node.kind == BEGIN:
+        return f"Start, {count(node.cases)} deals"
+    if node.kind == OVER:
+        return f"End, {count(node.cases)} deals"
+    told = [node.name, f"{count(node.cases)} deals"]
+    if known(node.half) is not None and node.kind == OPEN:
+        told.append(f"half leave within {_time(node.half)}")
+    if node.cost > 0:
+        told.append(
+            f"delay costs {money(node.cost, currency)} a month, rank {node.rank or 'lower'}"
+        )
+    return ", ".join(told)
+
+
+def spoken_edge(edge: Edge, graph: Graph) -> str:
+    """What a screen reader says of a transition."""
+    source, target = graph.node(edge.source).name, graph.node(edge.target).name
+    return f"{source} to {target}, {count(edge.count)} moves"
+
+
+def _time(value: Any) -> str:
+    number = known(value)
+    if number is None:
+        return "not known"
+    return days(number) if number >= 1 else short_time(number)
+
+
+def _chance(q_value: Any) -> str:
+    number = known(q_value)
+    if number is None:
+        return "not known"
+    return "below 1 in 1,000" if number < 0.001 else percent(number, 1)

@@ -1,0 +1,207 @@
+"""What the map shows: the stages and transitions that matter, with their numbers.
+
+Most deals move along few transitions. The map keeps those that carry a given share of all moves, and
+always the busiest way into and out of each stage, so that no stage hangs in the air.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from salesops_ml.mining.transitions import END, START
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OPEN, WON, LOST, OVER, BEGIN = "open", "won", "lost", "over", "begin"
+MOST_EDGES = 160
+SHARES = (0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98, 0.995)
+SOME_EDGES, EDGES_A_STAGE = 14, 1.1
+LEAST_ENDING = 0.02
+TOP = 3
+
+
+@dataclass(frozen=True)
+class Node:
+    """A stage on the map; money is in company currency, times in days.
+
+    Attributes:
+        key: its number in the process. kind: open, won, lost, over (a log without outcomes ends
+            there) or begin. rank: 1 to 3 for the dearest stages with a finding, else 0.
+        cost, low, high: won amount a month that its delay costs, with interval; 0 where none is found.
+        facts: everything that the side panel tells.
+    """
+
+    key: int
+    name: str
+    kind: str
+    cases: int
+    half: float
+    open_now: int
+    amount_now: float
+    cost: float
+    low: float
+    high: float
+    rank: int
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A transition on the map; `back` where it leads to an earlier stage or the same one."""
+
+    source: int
+    target: int
+    count: int
+    half: float
+    share: float
+    back: bool
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Stages in the order of the process, and the transitions between them.
+
+    `readable` says whether there are few enough transitions to follow each with the eye.
+    """
+
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+    hidden_nodes: int
+    hidden_edges: int
+    readable: bool
+
+    @property
+    def priced(self) -> bool:
+        """Whether some stage has a cost."""
+        return any(node.cost > 0 for node in self.nodes)
+
+    def node(self, key: int) -> Node:
+        """The node of that key."""
+        return next(node for node in self.nodes if node.key == key)
+
+
+def build_graph(
+    transitions: pd.DataFrame,
+    stages: pd.DataFrame,
+    bottlenecks: pd.DataFrame,
+    *,
+    edge_share: float | None = None,
+    node_share: float = 0.0,
+) -> Graph:
+    """The part of the process that a map shows.
+
+    Args:
+        transitions, stages, bottlenecks: frames of `salesops_ml.mining`.
+        edge_share: keep the most frequent transitions that carry this share of all moves; None
+            for the largest of `SHARES` that stays readable.
+        node_share: hide open stages that fewer than this share of the deals reach, but none whose
+            delay has a price.
+    """
+    stages = stages.sort_values("position").reset_index(drop=True)
+    deals = int(transitions.loc[transitions.kind == "start", "count"].sum())
+    told = bottlenecks[bottlenecks.kind == "stage"].set_index("stage")
+    dear = stages.stage.isin(told.index[told.finding.astype(bool)])
+    kept = stages[(stages.cases >= node_share * deals) | stages.is_closed | dear]
+    keys = {str(name): turn for turn, name in enumerate(stages.stage)}
+    shown = {keys[str(name)] for name in kept.stage}
+    nodes = [_stage_node(keys[str(row["stage"])], row, told) for _, row in kept.iterrows()]
+    begin, over = -1, len(stages)
+    moves = transitions.assign(
+        a=transitions.source.map(keys | {START: begin}),
+        b=transitions.target.map(keys | {END: over}),
+    )
+    closing = {keys[str(name)] for name in stages.stage[stages.is_closed]}
+    won = {keys[str(name)] for name in stages.stage[stages.is_won]}
+    alike = moves.a.isin(closing) & moves.b.isin(closing) & (moves.a.isin(won) == moves.b.isin(won))
+    moves = moves[~((moves.b == over) & moves.a.isin(closing)) & ~alike]
+    moves = moves[moves.a.isin({*shown, begin}) & moves.b.isin({*shown, over})]
+    endings = moves.b.isin({*closing, over})
+    chosen = _chosen(moves, endings, edge_share or _readable_share(moves, endings, len(shown)))
+    if begin in set(chosen.a):
+        nodes.append(_outer_node(begin, BEGIN, "Start", deals))
+    if over in set(chosen.b):
+        nodes.append(_outer_node(over, OVER, "End", int(moves.loc[moves.b == over, "count"].sum())))
+    places = {node.key: node for node in nodes}
+    edges = [_edge(row, places) for _, row in chosen.iterrows()]
+    return Graph(
+        tuple(sorted(nodes, key=lambda node: node.key)),
+        tuple(edges),
+        len(stages) - len(kept),
+        len(transitions[transitions.kind == "step"]) - int((chosen.kind == "step").sum()),
+        int((~endings.loc[chosen.index]).sum()) <= _most_readable(len(shown)),
+    )
+
+
+def _readable_share(moves: pd.DataFrame, endings: pd.Series[bool], stages: int) -> float:
+    """The largest share that leaves few enough transitions for so many stages."""
+    most = _most_readable(stages)
+    inner = moves[~endings]
+    fitting = [share for share in SHARES if len(_chosen(inner, endings, share)) <= most]
+    return max(fitting, default=min(SHARES))
+
+
+def _most_readable(stages: int) -> float:
+    """How many transitions, those to an end left out, a map of so many stages bears."""
+    return SOME_EDGES + EDGES_A_STAGE * stages
+
+
+def _chosen(moves: pd.DataFrame, endings: pd.Series[bool], edge_share: float) -> pd.DataFrame:
+    """The busiest moves up to the share, and the busiest into and out of each stage.
+
+    Ways to an end share a rail, so they take little room: all that are not very rare are kept.
+    """
+    moves = moves.assign(ends=endings)
+    moves = moves.sort_values(["count", "a", "b"], ascending=[False, True, True])
+    total = max(int(moves["count"].sum()), 1)
+    before = (moves["count"].cumsum() - moves["count"]) / total
+    often = before < edge_share - 1e-9
+    least = (1 - edge_share) * LEAST_ENDING * moves.loc[moves.kind == "start", "count"].sum()
+    best_out = ~moves.duplicated("a")
+    best_in = ~moves.duplicated("b")
+    kept = often | best_out | best_in | (moves.ends & (moves["count"] >= least))
+    chosen: pd.DataFrame = moves[kept].head(MOST_EDGES)
+    return chosen
+
+
+def _stage_node(key: int, row: pd.Series[Any], told: pd.DataFrame) -> Node:
+    kind = OPEN if not row["is_closed"] else WON if row["is_won"] else LOST
+    found = told.loc[row["stage"]] if row["stage"] in told.index else None
+    cost = float(found["cost_per_month"]) if found is not None and found["finding"] else 0.0
+    cost = 0.0 if np.isnan(cost) else max(cost, 0.0)
+    facts = {name: row[name] for name in row.index}
+    if found is not None:
+        facts |= {name: found[name] for name in found.index if name not in facts}
+    return Node(
+        key,
+        str(row["stage"]),
+        kind,
+        int(row["cases"]),
+        float(row["dwell_p50_days"]),
+        int(row["open_now"]),
+        float(row["amount_now"]),
+        cost,
+        float(found["cost_low"]) if cost and found is not None else 0.0,
+        float(found["cost_high"]) if cost and found is not None else 0.0,
+        int(found["rank"]) if cost and found is not None and found["rank"] <= TOP else 0,
+        facts,
+    )
+
+
+def _outer_node(key: int, kind: str, name: str, cases: int) -> Node:
+    return Node(key, name, kind, cases, float("nan"), 0, float("nan"), 0.0, 0.0, 0.0, 0, {})
+
+
+def _edge(row: pd.Series[Any], places: dict[int, Node]) -> Edge:
+    source, target = places[int(row["a"])], places[int(row["b"])]
+    closes = target.kind in (WON, LOST, OVER)
+    back = target.key <= source.key and not (closes and source.kind == target.kind)
+    facts = {name: row[name] for name in row.index if name not in ("a", "b")}
+    return Edge(
+        source.key, target.key, int(row["count"]), float(row["dwell_p50_days"]),
+        float(row["share"]), back, facts,
+    )  # fmt: skip
