@@ -57,7 +57,7 @@ class Facts:
     @cached_property
     def created_at(self) -> Moments:
         """When each deal was created."""
-        return self.clock.moments(self.deals.created, self.deals.created_share)
+        return self.moments(self.starts)
 
     @cached_property
     def starts(self) -> Floats:

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from salesops_ml.synthetic.clock import KINDS
 from salesops_ml.synthetic.demand import Deals
 from salesops_ml.synthetic.draws import Floats
 from salesops_ml.synthetic.parameters import Bottleneck, Option, WorldParameters, segment_names
@@ -162,7 +161,6 @@ class Hazards:
         deep = np.zeros((5, 2))
         deep[WON, 1], deep[LOST, 1] = world.deep_won, world.deep_lost
         self.deep = np.exp(deep)
-        assert self.calendar.shape == (5, KINDS)
 
     def _base_rates(self) -> Floats:
         """Rates by (cause, stage, phase, engaged) of an average deal on a usual working day."""

@@ -246,6 +246,7 @@ class WorldParameters:
     def __post_init__(self) -> None:
         _check_ranges(self)
         _check_stages(self)
+        _check_options(self)
         for bottleneck in self.planted:
             _check_bottleneck(self, bottleneck)
 
@@ -340,6 +341,21 @@ def _check_stages(world: WorldParameters) -> None:
         )
 
 
+def _check_options(world: WorldParameters) -> None:
+    for cause in ("product", "region", "industry", "lead_source", "deal_type"):
+        options = _options(world, cause)
+        shares = [option.share for option in options]
+        if not shares or min(shares) < 0 or sum(shares) <= 0:
+            raise ConfigError(
+                f"every {cause} needs a share of 0 or more, and one above 0: {shares}"
+            )
+        if len({option.name for option in options}) != len(options):
+            raise ConfigError(f"two options of {cause} share one name; give each its own")
+    for product in world.products:
+        if not product.list_price > 0:
+            raise ConfigError(f"`list_price` of `{product.name}` must be above 0")
+
+
 def _check_bottleneck(world: WorldParameters, bottleneck: Bottleneck) -> None:
     if bottleneck.stage not in [stage.name for stage in world.stages]:
         raise ConfigError(f"`planted`: there is no stage `{bottleneck.stage}`")
@@ -354,6 +370,10 @@ def _check_bottleneck(world: WorldParameters, bottleneck: Bottleneck) -> None:
 
 def segment_names(world: WorldParameters, cause: str) -> tuple[str, ...]:
     """The values that a cause can take in this world; none for `discount`."""
+    return tuple(option.name for option in _options(world, cause))
+
+
+def _options(world: WorldParameters, cause: str) -> tuple[Option, ...]:
     options: dict[str, tuple[Option, ...]] = {
         "product": world.products,
         "region": world.regions,
@@ -361,4 +381,4 @@ def segment_names(world: WorldParameters, cause: str) -> tuple[str, ...]:
         "lead_source": world.lead_sources,
         "deal_type": world.deal_types,
     }
-    return tuple(option.name for option in options.get(cause, ()))
+    return options.get(cause, ())

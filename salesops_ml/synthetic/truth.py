@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from salesops_ml.errors import DataError
+from salesops_ml.errors import DataError, UsageError
 from salesops_ml.synthetic import columns
 from salesops_ml.synthetic.clock import Clock, Days
 from salesops_ml.synthetic.draws import Floats
@@ -92,7 +92,18 @@ def true_probabilities(
 
     Raises:
         DataError: a deal is unknown, or as_of lies before its creation or after the record.
+        UsageError: `horizon_days` is not at least 1.
+
+    Example:
+        >>> from salesops_ml.synthetic import WorldParameters, generate
+        >>> world = generate(WorldParameters(deals=50, years=0.5))
+        >>> deals = world.tables["deals"].select(["deal_id", "created_at"]).to_pandas()
+        >>> rows = deals.rename(columns={"created_at": "as_of"})
+        >>> chances = true_probabilities(world.truth, rows, horizon_days=90)
+        >>> bool((chances["p_win"] + chances["p_lost"] < 1).all())
+        True
     """
+    _check_horizon(horizon_days)
     world = _World.read(truth)
     found, is_open, is_won = world.starts(rows)
     done = chances(world.hazards, world.clock, found, horizon_days=horizon_days, ever=ever)
@@ -106,6 +117,7 @@ def true_probabilities(
 
 def true_curves(truth: Truth, rows: pd.DataFrame, *, horizon_days: int) -> TrueCurves:
     """The true cumulative incidences day by day; arguments and errors of `true_probabilities`."""
+    _check_horizon(horizon_days)
     world = _World.read(truth)
     found, is_open, is_won = world.starts(rows)
     done: Chances = chances(
@@ -116,6 +128,11 @@ def true_curves(truth: Truth, rows: pd.DataFrame, *, horizon_days: int) -> TrueC
         _with_closed(done.won, is_open, is_won),
         _with_closed(done.lost, is_open, ~is_won),
     )
+
+
+def _check_horizon(horizon_days: int) -> None:
+    if horizon_days < 1:
+        raise UsageError(f"`horizon_days` must be at least 1; got {horizon_days}")
 
 
 def _with_closed(

@@ -182,6 +182,15 @@ def test_other_process_other_stages() -> None:
     }  # fmt: skip
 
 
+def test_one_option_of_each_is_enough() -> None:
+    single = {
+        name: (getattr(BASE, name)[0],)
+        for name in ("products", "regions", "lead_sources", "industries", "deal_types")
+    }
+    deals = generate(replace(BASE, deals=300, **single)).tables["deals"].to_pandas()
+    assert deals["product"].nunique() == deals["deal_type"].nunique() == 1
+
+
 @pytest.mark.parametrize("deals", [1, 20])
 def test_tiny_worlds_are_worlds(deals: int) -> None:
     assert generate(replace(BASE, deals=deals)).tables["deals"].num_rows == deals

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from salesops_ml.errors import DataError
+from salesops_ml.errors import DataError, UsageError
 from salesops_ml.schema import CanonicalTables
 from salesops_ml.synthetic import (
     WorldParameters,
@@ -280,6 +280,8 @@ def test_questions_without_an_answer_are_refused(world: CanonicalTables, frames:
             true_probabilities(
                 world.truth, pd.DataFrame({"deal_id": [deal], "as_of": [as_of]}), horizon_days=5
             )
+    with pytest.raises(UsageError, match="`horizon_days` must be at least 1; got 0"):
+        true_probabilities(world.truth, _looks(frames, 2), horizon_days=0)
     with pytest.raises(DataError, match="no table `parameters`"):
         true_probabilities({}, pd.DataFrame({"deal_id": [], "as_of": []}), horizon_days=5)
 
