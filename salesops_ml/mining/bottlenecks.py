@@ -68,6 +68,8 @@ COLUMNS = {
     "examples": "ids of deals concerned: those that wait now, longest first, then the slowest others",
 }
 
+_TEXTS = ("kind", "stage", "target", "segment", "attribute", "value", "target_from")
+
 
 @dataclass(frozen=True)
 class _Priced:
@@ -130,9 +132,7 @@ def bottlenecks(
     ]
     edges = _edge_rows(steps, told, priced, table)
     frames = [_ranked(pd.DataFrame(rows)) for rows in (stages, segments, edges) if rows]
-    if not frames:
-        return pd.DataFrame(columns=list(COLUMNS))
-    frame = pd.concat(frames, ignore_index=True).reindex(columns=list(COLUMNS))
+    frame = _typed(pd.concat(frames, ignore_index=True) if frames else pd.DataFrame())
     if np.isnan(steps.amount).all():
         frame[["cost_per_month", "cost_low", "cost_high"]] = np.nan
     return frame
@@ -287,6 +287,22 @@ def _examples(steps: Steps, told: Stays, rows: Any) -> list[str]:
     order = np.lexsort((visits.case[chosen], -visits.days[chosen], visits.exited[chosen]))
     cases = dict.fromkeys(visits.case[chosen[order]].tolist())
     return [str(steps.case_ids[case]) for case in list(cases)[:EXAMPLES]]
+
+
+def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns of `COLUMNS`, each of one type whatever was found; missing text is None."""
+    import pandas as pd
+
+    frame = frame.reindex(columns=list(COLUMNS))
+    for name in COLUMNS:
+        if name in ("rank", "cases", "finding"):
+            frame[name] = frame[name].astype("bool" if name == "finding" else "int64")
+        elif name in _TEXTS:
+            texts = [None if pd.isna(text) else str(text) for text in frame[name]]
+            frame[name] = pd.Series(texts, index=frame.index, dtype=object)
+        elif name != "examples":
+            frame[name] = frame[name].astype("float64")
+    return frame
 
 
 def _ranked(frame: pd.DataFrame) -> pd.DataFrame:

@@ -174,6 +174,8 @@ def test_a_log_without_kinds_or_amounts_still_says_where_deals_wait() -> None:
     assert found.cost_per_month.isna().all()
     assert found.gain_at_target_per_month.isna().all()
     assert found.examples.map(len).max() == 5
+    assert found.dtypes[["pace", "p_value", "delay_days", "open_now"]].eq("float64").all()
+    assert found.segment.map(lambda text: text is None).all()
 
 
 def test_kinds_must_fit_the_log() -> None:
@@ -181,10 +183,15 @@ def test_kinds_must_fit_the_log() -> None:
         bottlenecks(made_log(20, 1), pd.DataFrame({"product": ["A"]}))
 
 
-def test_an_empty_log_has_no_bottlenecks(demo: tuple[CanonicalTables, datetime]) -> None:
+def test_an_empty_log_has_no_bottlenecks(
+    demo: tuple[CanonicalTables, datetime], mined: MiningResult
+) -> None:
     tables, as_of = demo
     with Warehouse.in_memory(tables) as warehouse:
         result = mine(warehouse, as_of=as_of - timedelta(days=5000), settings=Settings())
     assert result.discovery is None
     assert result.bottlenecks.empty
     assert list(result.bottlenecks.columns) == list(COLUMNS)
+    pd.testing.assert_series_equal(
+        result.bottlenecks.dtypes.drop("examples"), mined.bottlenecks.dtypes.drop("examples")
+    )
