@@ -214,15 +214,12 @@ def _pipelines() -> Any:
 
     from salesops_ml.errors import UsageError
 
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        return importlib.import_module("pipelines.phases")
-    except ModuleNotFoundError as error:
-        if error.name not in ("pipelines", "pipelines.phases"):
-            raise
+    if not (Path.cwd() / "pipelines" / "phases.py").exists():
         raise UsageError(
             f"{Path.cwd()}: no `pipelines` here; go to a workspace, or lay one with `salesops init`"
-        ) from error
+        )
+    sys.path.insert(0, str(Path.cwd()))
+    return importlib.import_module("pipelines.phases")
 
 
 def _run_phases(settings: Any, names: list[str], json: str | None, *, fresh: bool) -> None:
