@@ -11,6 +11,8 @@ from salesops_ml.quality.check import Check, rows_where
 from salesops_ml.quality.known import Known
 from salesops_ml.schema import STATUSES
 
+_YEAR_SECONDS = 365 * 86_400
+
 
 def _deals(fault: Callable[[ir.Table, Known], ir.BooleanValue]) -> Callable[[Known], ir.Table]:
     """The deals that show a fault."""
@@ -42,7 +44,8 @@ DEAL_CHECKS = (
     Check("won or lost without close date", "deals",
           "when they ended is not known, so they cannot teach how long deals take",
           "fill in the day each closed",
-          _deals(lambda deals, _: _closed(deals) & deals.closed_at.isnull())),
+          _deals(lambda deals, known: _closed(deals) & deals.closed_at.isnull()
+                 & _dated(known, "closed_at"))),
     Check("closed before creation", "deals",
           "their duration would be negative", "correct the one date or the other",
           _deals(lambda deals, _: deals.closed_at < deals.created_at), fail_above=0.05),
@@ -54,13 +57,19 @@ DEAL_CHECKS = (
     Check("without creation date", "deals",
           "they have no age, so they get no snapshots and no scores",
           "map `created_at` to when the deal began",
-          _deals(lambda deals, _: deals.created_at.isnull())),
+          _deals(lambda deals, known: deals.created_at.isnull() & _dated(known, "created_at"))),
     Check("dates in the future", "deals",
           "a deal cannot close after the day it is looked at",
           "correct the dates, or map them to `expected_close_date`",
           _deals(lambda deals, known: (deals.closed_at > known.moment)
                  & (deals.closed_at > _last_recorded(known))),
           fail_above=0.05),
+    Check("dates far beyond all others", "deals",
+          "the record seems to end there, and everything before it looks old",
+          "correct the dates, or check day, month and century in the date format",
+          _deals(lambda deals, known: ibis.or_(deals.created_at > _beyond(known),
+                                               deals.closed_at > _beyond(known))),
+          fail_above=0.0),
     Check("negative amounts", "deals",
           "sums of revenue would shrink", "correct them, or keep credits apart",
           _deals(lambda deals, _: deals.amount < 0), fail_above=0.05),
@@ -88,6 +97,17 @@ DEAL_CHECKS = (
           _deals(lambda deals, _: deals.account_id.isnull()),
           needs=("accounts",), warn_above=0.05, fail_above=1.0),
 )  # fmt: skip
+
+
+def _dated(known: Known, column: str) -> bool:
+    """Whether any deal has the date; a table without dates lacks a column, and is no faulty one."""
+    return known.filled("deals", column) > 0
+
+
+def _beyond(known: Known) -> ir.TimestampScalar:
+    """A year after all but a hundredth of the deals began."""
+    began = known.table("deals").created_at.epoch_seconds()
+    return (began.quantile(0.99).as_scalar() + _YEAR_SECONDS).cast("int64").as_timestamp("s")
 
 
 def _last_recorded(known: Known) -> ir.TimestampScalar:

@@ -116,6 +116,16 @@ def _without_duration(known: Known) -> ir.Table:
     return rows_where(rows, rows.duration_minutes.isnull(), "activity_id")
 
 
+def _quote_below_zero(known: Known) -> ir.Table:
+    rows = known.table("quotes")
+    return rows_where(rows, rows.amount < 0, "quote_id")
+
+
+def _discount_out_of_range(known: Known) -> ir.Table:
+    rows = known.table("quotes")
+    return rows_where(rows, (rows.discount < 0) | (rows.discount > 1), "quote_id")
+
+
 HISTORY_CHECKS = (
     Check("stage event before creation", "stage_events",
           "time in stage would begin before the deal", "map `created_at` to the true beginning",
@@ -158,6 +168,12 @@ HISTORY_CHECKS = (
     Check("activity without a duration", "activities",
           "time spent selling is understated", "log how long meetings and calls took",
           _without_duration, warn_above=0.2, fail_above=1.0),
+    Check("quote below zero", "quotes",
+          "what was offered is not known", "give the price offered, and the discount as a share",
+          _quote_below_zero, fail_above=0.05),
+    Check("discount outside 0 to 1", "quotes",
+          "a discount of 15 would be one of 1,500 percent", "divide percentages by 100",
+          _discount_out_of_range, fail_above=0.05),
     _late("stage_events", "entered_at", "deal_id"),
     _late("activities", "at", "activity_id"),
     _late("deal_changes", "changed_at", "deal_id"),

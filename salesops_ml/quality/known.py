@@ -33,6 +33,13 @@ class Known:
             self.counted[name] = int(self.table(name).count().execute()) if here else 0
         return self.counted[name]
 
+    def filled(self, name: str, column: str) -> int:
+        """How many known rows of table `name` have a value in `column`; counted once."""
+        key = f"{name}.{column}"
+        if key not in self.counted:
+            self.counted[key] = int(self.table(name)[column].count().execute())
+        return self.counted[key]
+
     def table(self, name: str) -> ir.Table:
         """Table `name` without what was recorded, or for deals created, after `as_of`."""
         rows = self.warehouse.table(name)

@@ -32,6 +32,11 @@ def _unknown_deal(name: str, example: str = "deal_id") -> Check:
     )  # fmt: skip
 
 
+def _probability_out_of_range(known: Known) -> ir.Table:
+    stages = known.table("stages")
+    return rows_where(stages, (stages.probability < 0) | (stages.probability > 1), "stage")
+
+
 def _contradicts(field: str) -> Check:
     """Deals whose last recorded change of `field` is not the value that stands there today."""
 
@@ -75,5 +80,8 @@ def reference_checks(known: Known) -> list[Check]:
         Check("rep not in `reps`", "deals",
               "these deals belong to no team or region", "load all reps, former ones too",
               _orphans("deals", "rep_id", "rep_id", "reps"), needs=("reps",)),
+        Check("probability outside 0 to 1", "stages",
+              "the CRM's weighted pipeline would be a hundred times too high",
+              "divide percentages by 100", _probability_out_of_range, fail_above=0.0),
         *(_contradicts(field) for field in tracked_fields(known)),
     ]  # fmt: skip

@@ -133,6 +133,11 @@ def no_events(rows: Rows, number: int) -> str:
     return deal_id(number)
 
 
+def percent(rows: Rows, number: int) -> str:
+    rows["stages"][0]["probability"] = 40.0
+    return str(rows["stages"][0]["stage"])
+
+
 WON, OPEN = 0, 1
 AFTER = [
     *["stage event after the close | stage_events"] * 2,
@@ -149,6 +154,9 @@ FAULTS: dict[str, tuple[int, Plant, list[str]]] = {
     "open with a close date | deals": (OPEN, change("deals", closed_at=40), []),
     "without creation date | deals": (WON, change("deals", created_at=None), []),
     "dates in the future | deals": (WON, change("deals", closed_at=datetime(2027, 1, 1)), []),
+    "dates far beyond all others | deals": (
+        WON, change("deals", closed_at=datetime(2027, 6, 1)), ["dates in the future | deals"],
+    ),
     "negative amounts | deals": (OPEN, change("deals", amount="-1.00"), CONTRADICTS),
     "won without an amount above zero | deals": (WON, change("deals", amount="0.00"), CONTRADICTS),
     "open without an amount | deals": (OPEN, change("deals", amount=None), CONTRADICTS),
@@ -216,6 +224,11 @@ FAULTS: dict[str, tuple[int, Plant, list[str]]] = {
     "quotes of unknown deals | quotes": (
         WON, add("quotes", example="quote_id", deal_id="x3", quote_id="qx"), [],
     ),
+    "quote below zero | quotes": (WON, change("quotes", example="quote_id", amount="-0.01"), []),
+    "discount outside 0 to 1 | quotes": (
+        WON, change("quotes", example="quote_id", discount=15.0), [],
+    ),
+    "probability outside 0 to 1 | stages": (WON, percent, []),
     "account not in `accounts` | deals": (
         WON, change("deals", example="account_id", account_id="bolt"), [],
     ),
@@ -295,6 +308,11 @@ def test_what_was_recorded_later_is_not_looked_at() -> None:
     add("stage_events", stage="Ofer", seq=1, recorded_at=later)(rows, 0)
     add("deals", deal_id="later", created_at=later, amount="-5.00")(rows, 1)
     assert {name for name, one in findings(rows).items() if one["count"]} == set()
+
+
+def test_a_table_without_dates_is_told_as_such_and_not_as_faulty_deals() -> None:
+    deals = [{**row, "created_at": None, "closed_at": None} for row in sound()["deals"]]
+    assert {name for name, one in findings({"deals": deals}).items() if one["count"]} == set()
 
 
 def test_with_deals_alone_there_are_still_answers() -> None:
