@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 STEPS = 7
 SCALES = {
     "light": {
@@ -52,7 +54,7 @@ def stylesheet() -> str:
         for kind in ("cost", "time")
         for step in range(STEPS)
     )
-    return (
+    rules = (
         f".pm{{{light};font-family:'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif}}"
         f"@media(prefers-color-scheme:dark){{.pm{{{dark}}}}}"
         f"[data-theme=light] .pm{{{light}}}[data-theme=dark] .pm{{{dark}}}"
@@ -60,6 +62,7 @@ def stylesheet() -> str:
         ".pm text{fill:var(--ink)}.pm .m{fill:var(--muted)}"
         ".pm path,.pm .l{fill:none;stroke-linejoin:round}"
         ".pm .forward{stroke:var(--forward)}.pm .drain{stroke:var(--drain)}"
+        ".pm .rule{stroke:var(--rim)}"
         ".pm .back{stroke:var(--back);stroke-dasharray:7 4}"
         ".pm .h{stroke:none}.pm .h.forward{fill:var(--forward)}.pm .h.drain{fill:var(--drain)}"
         ".pm .h.back{fill:var(--back)}.pm .c{stroke:var(--paper)}"
@@ -75,6 +78,19 @@ def stylesheet() -> str:
         "{stroke:var(--focus);stroke-width:3}"
         ".pm [tabindex]:focus-visible path.l,.pm [aria-pressed=true] path.l"
         "{stroke:var(--focus)}"
+    )
+    return _with_plain_colours(rules)
+
+
+def _with_plain_colours(rules: str) -> str:
+    """Before each variable its light colour, for programs that draw SVG but know no variables."""
+    plain = dict(
+        part.removeprefix("--").split(":") for part in _variables(LIGHT, "light").split(";")
+    )
+    return re.sub(
+        r"(fill|stroke):var\(--(\w+)\)",
+        lambda found: f"{found[1]}:{plain[found[2]]};{found[0]}",
+        rules,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
 from math import hypot
 
 from salesops_ml.figures.map_colours import step_of, stylesheet
@@ -14,8 +13,8 @@ from salesops_ml.figures.map_labels import Label
 from salesops_ml.figures.map_layout import Layout, lay_out
 from salesops_ml.figures.map_legend import LEGEND_HEIGHT, legend
 from salesops_ml.figures.map_lines import DRAINING, FORWARD, Line
-from salesops_ml.figures.map_text import short_count, short_time, wrapped
-from salesops_ml.figures.map_words import headline, spoken, spoken_edge
+from salesops_ml.figures.map_text import markup, short_count, short_time, wrapped
+from salesops_ml.figures.map_words import headline, price, spoken, spoken_edge
 from salesops_ml.figures.numbers import known, money
 
 NARROWEST = 960.0
@@ -44,7 +43,7 @@ def draw(graph: Graph, *, title: str, currency: str, interactive: bool) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="pm" viewBox="0 0 {wide:.0f} {high:.0f}" '
         f'width="{wide:.0f}" height="{high:.0f}" role="{"group" if interactive else "img"}" '
-        f'aria-label="{escape(f"{title}. {lead}. {rest}")}" '
+        f'aria-label="{markup(f"{title}. {lead}. {rest}")}" '
         'style="max-width:100%;height:auto">',
         f"<style>{stylesheet()}</style>",
         f'<rect class="paper" width="{wide:.0f}" height="{high:.0f}"/>',
@@ -52,7 +51,7 @@ def draw(graph: Graph, *, title: str, currency: str, interactive: bool) -> str:
         *_body(layout, currency, interactive),
     ]
     if layout.lines:
-        parts += legend(layout, currency, x=_SIDE, y=below)
+        parts += legend(layout, currency, x=_SIDE, y=below, right=wide - _SIDE)
     return "".join([*parts, "</svg>\n"])
 
 
@@ -72,16 +71,16 @@ def _body(layout: Layout, currency: str, interactive: bool) -> Iterator[str]:
         yield _line(line, layout.graph, interactive)
     for label in layout.labels:
         yield _label(label)
-    most = max([node.cost for node in layout.graph.nodes], default=0.0)
+    most = max([node.weight for node in layout.graph.nodes], default=0.0)
     longest = max([known(n.half) or 0.0 for n in layout.graph.nodes if n.kind == OPEN], default=0.0)
     for node in layout.graph.nodes:
         body = _node(layout, node, currency, most, longest)
         if not interactive or node.kind == BEGIN:
-            yield f"<g>{body}<title>{escape(spoken(node, currency))}</title></g>"
+            yield f"<g>{body}<title>{markup(spoken(node, currency))}</title></g>"
         else:
             yield (
                 f'<g tabindex="0" role="button" data-of="n{node.key}" '
-                f'aria-label="{escape(spoken(node, currency))}">{body}</g>'
+                f'aria-label="{markup(spoken(node, currency))}">{body}</g>'
             )
 
 
@@ -101,7 +100,7 @@ def _line(line: Line, graph: Graph, interactive: bool) -> str:
     edge = line.edge
     return (
         f'{casing}<g tabindex="0" role="button" data-of="e{edge.source}_{edge.target}" '
-        f'aria-label="{escape(spoken_edge(edge, graph))}">{drawn}{wide}</g>'
+        f'aria-label="{markup(spoken_edge(edge, graph))}">{drawn}{wide}</g>'
     )
 
 
@@ -160,8 +159,8 @@ def _node(layout: Layout, node: Node, currency: str, most: float, longest: float
     if node.kind != OPEN:
         return "".join(_end_card(box, spot, currency))
     look = "card"
-    if node.cost > 0:
-        look = f"cost{step_of(0.1 + 0.9 * node.cost / most)}"
+    if node.weight > 0:
+        look = f"cost{step_of(0.1 + 0.9 * node.weight / most)}"
     elif most <= 0 and longest > 0 and known(node.half) is not None:
         look = f"time{step_of(node.half / longest)}"
     return "".join(_card(box, spot, currency, look))
@@ -185,15 +184,15 @@ def _card(box: Box, spot: Spot, currency: str, look: str) -> Iterator[str]:
         f'width="{box.w:.1f}" height="{box.h:.1f}" rx="10" '
         f'stroke-width="{2.6 if first else 1.2}"/>'
     )
-    third = node.cost > 0 or node.open_now > 0
+    third = node.weight > 0 or node.open_now > 0
     x, y = box.middle[0], box.y + (24 if len(lines) == 1 else 20) + (0 if third else 12)
     for turn, line in enumerate(lines):
         yield _text(x, y + 15 * turn, line, spot.type_size, bold=True, middle=True)
     y += 15 * (len(lines) - 1) + 19
     stats = f"{short_count(node.cases)} deals · {short_time(node.half)}"
     yield _text(x, y, stats, 11.5, middle=True, kind=plain)
-    if node.cost > 0:
-        told = f"−{money(node.cost, currency)} / month"
+    if node.weight > 0:
+        told = f"−{price(node, currency)} / month"
         yield _text(x, y + 23, told, 14, bold=True, middle=True)
     elif node.open_now:
         worth = known(node.amount_now)
@@ -239,4 +238,4 @@ def _text(
     looks = f' class="{kind}"' if kind else ""
     looks += ' font-weight="600"' if bold else ""
     looks += ' text-anchor="middle"' if middle else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}"{looks}>{escape(words)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size:g}"{looks}>{markup(words)}</text>'

@@ -31,7 +31,9 @@ class Node:
     Attributes:
         key: its number in the process. kind: open, won, lost, over (a log without outcomes ends
             there) or begin. rank: 1 to 3 for the dearest stages with a finding, else 0.
-        cost, low, high: won amount a month that its delay costs, with interval; 0 where none is found.
+        cost, low, high: won amount a month that its delay costs, with interval; 0 where none is found
+            or no amount is known.
+        wins: won deals a month that its delay costs; 0 where none is found.
         facts: everything that the side panel tells.
     """
 
@@ -45,8 +47,14 @@ class Node:
     cost: float
     low: float
     high: float
+    wins: float
     rank: int
     facts: dict[str, Any]
+
+    @property
+    def weight(self) -> float:
+        """What its delay costs a month: money, or won deals where no amount is known."""
+        return self.cost if self.cost > 0 else self.wins
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,12 @@ class Graph:
 
     @property
     def priced(self) -> bool:
-        """Whether some stage has a cost."""
+        """Whether the delay of some stage has a cost, in money or in won deals."""
+        return any(node.weight > 0 for node in self.nodes)
+
+    @property
+    def in_money(self) -> bool:
+        """Whether costs are known in money."""
         return any(node.cost > 0 for node in self.nodes)
 
     def node(self, key: int) -> Node:
@@ -171,8 +184,11 @@ def _chosen(moves: pd.DataFrame, endings: pd.Series[bool], edge_share: float) ->
 def _stage_node(key: int, row: pd.Series[Any], told: pd.DataFrame) -> Node:
     kind = OPEN if not row["is_closed"] else WON if row["is_won"] else LOST
     found = told.loc[row["stage"]] if row["stage"] in told.index else None
-    cost = float(found["cost_per_month"]) if found is not None and found["finding"] else 0.0
-    cost = 0.0 if np.isnan(cost) else max(cost, 0.0)
+    slow = found if found is not None and found["finding"] else {}
+    cost, low, high, wins = (
+        max(float(np.nan_to_num(slow.get(name, 0.0))), 0.0)
+        for name in ("cost_per_month", "cost_low", "cost_high", "wins_per_month")
+    )
     facts = {name: row[name] for name in row.index}
     if found is not None:
         facts |= {name: found[name] for name in found.index if name not in facts}
@@ -185,15 +201,16 @@ def _stage_node(key: int, row: pd.Series[Any], told: pd.DataFrame) -> Node:
         int(row["open_now"]),
         float(row["amount_now"]),
         cost,
-        float(found["cost_low"]) if cost and found is not None else 0.0,
-        float(found["cost_high"]) if cost and found is not None else 0.0,
-        int(found["rank"]) if cost and found is not None and found["rank"] <= TOP else 0,
+        low,
+        high,
+        wins,
+        int(slow["rank"]) if cost + wins > 0 and slow["rank"] <= TOP else 0,
         facts,
     )
 
 
 def _outer_node(key: int, kind: str, name: str, cases: int) -> Node:
-    return Node(key, name, kind, cases, float("nan"), 0, float("nan"), 0.0, 0.0, 0.0, 0, {})
+    return Node(key, name, kind, cases, float("nan"), 0, float("nan"), 0.0, 0.0, 0.0, 0.0, 0, {})
 
 
 def _edge(row: pd.Series[Any], places: dict[int, Node]) -> Edge:

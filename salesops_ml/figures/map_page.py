@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from salesops_ml.figures.map_drawing import draw
 from salesops_ml.figures.map_graph import BEGIN, OPEN, SHARES, Edge, Graph, Node, build_graph
 from salesops_ml.figures.map_text import short_time
-from salesops_ml.figures.map_words import edge_facts, node_facts
+from salesops_ml.figures.map_words import edge_facts, node_facts, price
 from salesops_ml.figures.numbers import UNKNOWN, count, days, known, money, percent
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _open_count(graph: Graph) -> int:
 
 def _first(nodes: list[Node]) -> Node:
     """The stage whose evidence is shown first: the dearest, else where deals stay longest."""
-    return max(nodes, key=lambda n: (n.cost, n.kind == OPEN, known(n.half) or 0.0))
+    return max(nodes, key=lambda n: (n.weight, n.kind == OPEN, known(n.half) or 0.0))
 
 
 def _facts(fullest: Graph, levels: list[list[Graph]], currency: str) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def _facts(fullest: Graph, levels: list[list[Graph]], currency: str) -> dict[str
 
 
 def _node_entry(node: Node, currency: str) -> dict[str, Any]:
-    rows = [[label, value, label == "Cost of delay" and node.cost > 0]
+    rows = [[label, value, label == "Cost of delay" and node.weight > 0]
             for label, value in node_facts(node, currency)]  # fmt: skip
     found = node.facts.get("examples")
     return {
@@ -164,10 +164,10 @@ def _table(nodes: list[Node], currency: str) -> list[list[str]]:
         [
             count(node.facts["rank"]),
             node.name,
-            money(node.cost, currency) if node.cost else "–",
+            price(node, currency) if node.weight else "–",
             f"{money(node.low, currency)} to {money(node.high, currency)}" if node.cost else "–",
-            f"deals with {node.facts['segment']}" if node.cost else "–",
-            days(node.facts["delay_days"]) if node.cost else "–",
+            f"deals with {node.facts['segment']}" if node.weight else "–",
+            days(node.facts["delay_days"]) if node.weight else "–",
             short_time(node.half),
             _or_dash(percent(node.facts.get("share_past_target"))),
             count(node.open_now),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 from salesops_ml.figures.numbers import known
@@ -34,6 +35,16 @@ def width(text: str, size: float, *, bold: bool = False) -> float:
             kind = "other" if letter.isascii() or letter.islower() else "wide"
         total += _ADVANCE[kind]
     return total * size * (_BOLD if bold else 1.0)
+
+
+def markup(text: str) -> str:
+    """The text as markup, without the control characters that XML forbids.
+
+    Example:
+        >>> markup("R&D <new>\x07")
+        'R&amp;D &lt;new&gt;'
+    """
+    return escape("".join(one for one in text if one >= " " and one not in "\ufffe\uffff"))
 
 
 def fit_name(name: str, room: float) -> tuple[list[str], float]:

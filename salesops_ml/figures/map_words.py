@@ -7,7 +7,7 @@ from typing import Any
 
 from salesops_ml.figures.map_graph import BEGIN, OPEN, OVER, Edge, Graph, Node
 from salesops_ml.figures.map_text import short_time
-from salesops_ml.figures.numbers import count, days, known, money, percent
+from salesops_ml.figures.numbers import count, days, known, money, percent, plain
 
 Rows = list[tuple[str, str]]
 
@@ -16,15 +16,19 @@ def headline(graph: Graph, currency: str) -> tuple[str, str]:
     """One sentence for the hurried, and one for those who read on."""
     if not any(node.kind == OPEN for node in graph.nodes):
         return "No stage history", "The source holds no stage events, so there is no map to draw."
-    priced = sorted((node for node in graph.nodes if node.cost > 0), key=lambda node: -node.cost)
+    priced = sorted((n for n in graph.nodes if n.weight > 0), key=lambda node: -node.weight)
     return _priced_headline(priced, currency) if priced else _waiting_headline(graph, currency)
 
 
 def _priced_headline(priced: list[Node], currency: str) -> tuple[str, str]:
     worst = priced[0]
-    lead = f"Delay costs most in {worst.name}: {money(worst.cost, currency)} of won deals a month"
-    low, high = money(max(worst.low, 0.0), currency), money(worst.high, currency)
-    told = [f"90% interval {low} to {high}."]
+    if worst.cost > 0:
+        lead = f"Delay costs most in {worst.name}: {price(worst, currency)} of won deals a month"
+        low, high = money(worst.low, currency), money(worst.high, currency)
+        told = [f"90% interval {low} to {high}."]
+    else:
+        lead = f"Delay costs most in {worst.name}: {plain(worst.wins, 1)} won deals a month"
+        told = ["No amounts are known, so it has no price in money."]
     longer = known(worst.facts.get("delay_days"))
     if longer is not None and worst.facts.get("segment"):
         told.append(
@@ -32,9 +36,14 @@ def _priced_headline(priced: list[Node], currency: str) -> tuple[str, str]:
             "comparable ones."
         )
     if len(priced) > 1:
-        others = ", ".join(f"{node.name} {money(node.cost, currency)}" for node in priced[1:3])
+        others = ", ".join(f"{node.name} {price(node, currency)}" for node in priced[1:3])
         told.append(f"Next: {others}.")
     return lead, " ".join(told)
+
+
+def price(node: Node, currency: str) -> str:
+    """What the delay of a stage costs a month: money, or won deals where no amount is known."""
+    return money(node.cost, currency) if node.cost > 0 else f"{plain(node.wins, 1)} wins"
 
 
 def _waiting_headline(graph: Graph, currency: str) -> tuple[str, str]:
@@ -55,11 +64,13 @@ def node_facts(node: Node, currency: str) -> Rows:
     """The evidence behind a stage: label and value, what is not known left out."""
     facts = node.facts
     rows: Rows = []
-    if node.cost > 0:
+    if node.weight > 0:
+        rows.append(("Cost of delay", f"{price(node, currency)} a month"))
+        if node.cost > 0:
+            low, high = money(node.low, currency), money(node.high, currency)
+            rows += [("90% interval", f"{low} to {high}"),
+                     ("Wins lost", f"{plain(node.wins, 1)} a month")]  # fmt: skip
         rows += [
-            ("Cost of delay", f"{money(node.cost, currency)} a month"),
-            ("90% interval", f"{money(node.low, currency)} to {money(node.high, currency)}"),
-            ("Wins lost", f"{float(facts['wins_per_month']):.1f} a month"),
             ("Who is slow", f"deals with {facts['segment']}"),
             ("Their pace", f"{float(facts['pace']):.2f} times the usual"),
             ("They stay longer by", days(facts["delay_days"])),
@@ -124,10 +135,8 @@ def spoken(node: Node, currency: str) -> str:
     told = [node.name, f"{count(node.cases)} deals"]
     if known(node.half) is not None and node.kind == OPEN:
         told.append(f"half leave within {_time(node.half)}")
-    if node.cost > 0:
-        told.append(
-            f"delay costs {money(node.cost, currency)} a month, rank {node.rank or 'lower'}"
-        )
+    if node.weight > 0:
+        told.append(f"delay costs {price(node, currency)} a month, rank {node.rank or 'lower'}")
     return ", ".join(told)
 
 

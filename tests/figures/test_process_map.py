@@ -216,6 +216,30 @@ def test_names_are_text_and_not_markup() -> None:
     assert "<i>x</i>" not in map_page(*frames, title="<i>x</i>")
 
 
+def test_control_characters_do_not_break_the_drawing() -> None:
+    log = pd.DataFrame({
+        "case:concept:name": ["a", "a"], "concept:name": ["Lead\x07 \x00in", "Won\x1b"],
+        "time:timestamp": [DAY, DAY + timedelta(days=1)],
+    })  # fmt: skip
+    assert {"Lead in", "Won"} <= set(words(draw_map(*frames_of(log), title="A\x08 B")))
+
+
+def test_where_no_amount_is_known_delay_is_told_in_wins(forty: Frames) -> None:
+    found = forty[2].assign(cost_per_month=np.nan, cost_low=np.nan, cost_high=np.nan)
+    said = words(draw_map(forty[0], forty[1], found, currency="EUR"))
+    assert said[1].endswith("2.0 won deals a month")
+    assert said.count("−2.0 wins / month") == 3
+    assert not any("€" in text for text in said)
+    assert "2.0 wins a month" in map_page(forty[0], forty[1], found)
+
+
+def test_programs_without_variables_see_the_light_colours(forty: Frames) -> None:
+    """A rule that names a variable names a colour before it, which such programs keep."""
+    style = draw_map(*forty).split("<style>")[1].split("</style>")[0]
+    assert "fill:#f6f8fa;fill:var(--card)" in style
+    assert not re.search(r"[{}](fill|stroke):var", style)
+
+
 def test_a_source_without_stages_gives_a_map_that_says_so() -> None:
     empty = pd.DataFrame({
         "case:concept:name": pd.Series(dtype=object), "concept:name": pd.Series(dtype=object),
