@@ -34,6 +34,8 @@ AsOf = Annotated[
     ),
 ]
 DEFAULT_CONFIG = Path("configs/demo.yaml")
+INTERRUPTED = 130
+"""How typer ends after Ctrl-C."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -43,7 +45,9 @@ def main(arguments: list[str] | None = None) -> None:
     except SalesOpsError as error:
         sys.stderr.write(f"salesops: {error}\n")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except SystemExit as stop:
+        if stop.code != INTERRUPTED:
+            raise
         sys.stderr.write("salesops: interrupted; nothing half-written was left\n")
         sys.exit(1)
     except BrokenPipeError:

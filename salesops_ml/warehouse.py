@@ -218,13 +218,24 @@ def publish(
             fresh = Path(folder) / path.name
             if mode == "merge" and path.exists():
                 shutil.copyfile(path, fresh)
-            with duckdb.connect(str(fresh)) as raw:
+            with _interruptible(), duckdb.connect(str(fresh)) as raw:
                 _write(raw, tables, digest=digest, ingested_at=ingested_at)
                 _write_landing(raw, landing)
             _put_in_place(url, fresh, _written_truth(tables.truth, Path(folder) / "truth"))
     except (OSError, duckdb.IOException) as error:
         raise DataError(f"{path}: cannot be written: {error}; check the folder's rights") from error
     return True
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C while DuckDB works is the same as Ctrl-C anywhere else."""
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error) != "Query interrupted":
+            raise
+        raise KeyboardInterrupt from error
 
 
 def content_digest(tables: CanonicalTables) -> str:
