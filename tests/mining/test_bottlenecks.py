@@ -64,16 +64,16 @@ def test_the_planted_bottleneck_comes_first_with_its_cause(
 
 @pytest.mark.slow
 def test_nine_in_ten_intervals_hold_the_true_cost() -> None:
-    """Of ten, seven or fewer would come one time in fourteen by luck alone."""
+    """Of eight, five or fewer would come one time in twenty-six by luck alone."""
     inside = 0
-    for seed in range(40, 50):
+    for seed in range(40, 48):
         planted = (Bottleneck("Contract", "discount", slowdown=0.3),)
-        world = WorldParameters(deals=2500, years=1.5, seed=seed, planted=planted)
+        world = WorldParameters(deals=2000, years=1.5, seed=seed, planted=planted)
         tables = generate(world)
         first = found_in(tables, end_of(world)).iloc[0]
         cost = tables.truth["bottlenecks"].to_pylist()[0]["cost_per_month"]
         inside += first.cost_low < cost < first.cost_high
-    assert inside >= 8
+    assert inside >= 6
 
 
 @pytest.mark.slow
