@@ -130,6 +130,12 @@ def _stages(stages: pd.DataFrame, currency: str) -> Table:
     return Table(heads, rows, numeric=range(1, len(heads)))
 
 
+def _gain_words(gain: float | None, currency: str) -> str:
+    if gain is None:
+        return "–"
+    return f"+{money(gain, currency)} a month" if gain >= 1 else "met already"
+
+
 def _stage_cells(row: pd.Series, currency: str) -> list[str]:
     agreed = {"agreed": " (agreed)", "quantile": " (quickest quarter)"}
     target = known(row["target_days"])
@@ -142,5 +148,5 @@ def _stage_cells(row: pd.Series, currency: str) -> list[str]:
         "none" if target is None else days(target) + agreed.get(str(row["target_from"]), ""),
         percent(row["share_past_target"]) if target is not None else "–",
         "none found" if not cost else f"{money(cost, currency)} a month",
-        "–" if gain is None else f"+{money(gain, currency)} a month",
+        _gain_words(gain, currency),
     ]

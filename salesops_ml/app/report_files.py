@@ -103,6 +103,14 @@ class RunFiles:
         first = fiscal_month(self.settings.company.fiscal_year_starts)
         return period_of(self.today, grain, fiscal_start_month=first)
 
+    def ending(self, grain: Any) -> str | None:
+        """The label of the period of `today` where it ends within a day: it is as good as over."""
+        period = self.period_now(grain)
+        if period is None or self.as_of is None:
+            return None
+        end = period.bounds(self.settings.company.time_zone)[1]
+        return period.label if end - self.as_of < timedelta(days=1) else None
+
 
 def _moment(value: Any) -> datetime:
     moment: datetime = pd.Timestamp(value).to_pydatetime()

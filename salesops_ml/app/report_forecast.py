@@ -60,7 +60,7 @@ def _record(files: RunFiles) -> Picture | None:
         "record",
         "Past forecasts beside what came, by method",
         lambda width: draw_forecast_record(company, currency=files.currency, width=width),
-        caption=f"Black: what each month brought. Coloured: what was said on each of"
+        caption=f"Heavy line: what each month brought. Thin lines: what was said on each of"
         f" {counted(days, 'past day')}, with what was known then; the dot is the month just begun.",
     )
 
@@ -76,7 +76,7 @@ def _nodes(files: RunFiles) -> tuple[Table | None, str]:
     if nodes.empty:
         return None, (
             "The company is forecast as one: no levels such as region or team are configured"
-            " under `forecast.hierarchy`."
+            " under “forecast.hierarchy”."
         )
     periods = list(rows[rows["node"] == "company"]["period"])[:2]
     order = nodes[nodes["period"] == periods[0]].sort_values(
@@ -98,8 +98,6 @@ def _cells(rows: pd.DataFrame, node: str, periods: list[str], currency: str) -> 
     cells.append(money(mine.loc[periods[0], "closed"], currency))
     for period in periods:
         row = mine.loc[period]
-        cells += [
-            money(row["mean"], currency),
-            f"{money(row['p10'], currency)} – {money(row['p90'], currency)}",
-        ]
+        low, high = money(row["p10"], currency), money(row["p90"], currency)
+        cells += [money(row["mean"], currency), "settled" if low == high else f"{low} – {high}"]
     return cells

@@ -20,6 +20,8 @@ PARTS = {
     "from_new": "from deals to come",
 }
 NO_RECORD = "No past forecast could be replayed: the record is too short. Take the range with care."
+ALIKE = 0.005
+"""Misses that differ by less than this are called alike."""
 FEW = 12
 """Forecasts held against what came, below which the record is called short."""
 
@@ -66,13 +68,14 @@ class Headline:
 def build_headline(files: RunFiles) -> Headline:
     """The headline from forecast.parquet and evaluation.json."""
     rows, grain = _periods_ahead(files.forecast)
+    over = len(rows) > 0 and rows["period"].iloc[0] == files.ending(grain)
+    names = (f"The {grain} that ends" if over else f"This {grain}", f"Next {grain}")
     bookings = [
         _booking(row, when, files.currency)
-        for (_, row), when in zip(rows.iterrows(), (f"This {grain}", f"Next {grain}"), strict=False)
+        for (_, row), when in zip(rows.iterrows(), names, strict=False)
     ]
-    return Headline(
-        _sentence(bookings), bookings, build_record(files.evaluation.get("forecast") or {})
-    )
+    record = build_record(files.evaluation.get("forecast") or {})
+    return Headline(_sentence(bookings, grain, over), bookings, record)
 
 
 def _periods_ahead(forecast: pd.DataFrame) -> tuple[pd.DataFrame, str]:
@@ -84,18 +87,18 @@ def _periods_ahead(forecast: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     return company[company["grain"] == grain].head(2), grain
 
 
-def _sentence(bookings: list[Booking]) -> str:
+def _sentence(bookings: list[Booking], grain: str, over: bool) -> str:
     if not bookings:
         return "This run holds no forecast, so there is no figure to plan with."
-    first = bookings[0]
-    text = f"We expect to book {first.amount} {first.when.lower()}"
-    if len(bookings) > 1:
-        text += f" and {bookings[1].amount} the next"
-    return text + "."
+    amounts = [booking.amount for booking in bookings]
+    if over:
+        text = f"We booked {amounts[0]} in the {grain} that ends"
+        return text + (f" and expect {amounts[1]} in the next." if len(amounts) > 1 else ".")
+    text = f"We expect to book {amounts[0]} this {grain}"
+    return text + (f" and {amounts[1]} the next." if len(amounts) > 1 else ".")
 
 
 def _booking(row: pd.Series, when: str, currency: str) -> Booking:
-    low, high = money(row["p10"], currency), money(row["p90"], currency)
     parts = {name: max(float(row[name]), 0.0) for name in PARTS}
     total = sum(parts.values())
     shares = [
@@ -107,10 +110,16 @@ def _booking(row: pd.Series, when: str, currency: str) -> Booking:
         when,
         str(row["period"]),
         money(row["mean"], currency),
-        f"80% range {low} to {high}",
+        span_words(row, currency),
         shares,
         _note(float(row["adjustment"]), total, currency),
     )
+
+
+def span_words(row: pd.Series, currency: str) -> str:
+    """The 80 % range of a forecast, or that hardly anything is open any more."""
+    low, high = money(row["p10"], currency), money(row["p90"], currency)
+    return "as good as settled" if low == high else f"80% range {low} to {high}"
 
 
 def _note(adjustment: float, total: float, currency: str) -> str:
@@ -122,17 +131,35 @@ def _note(adjustment: float, total: float, currency: str) -> str:
 
 def build_record(judged: dict[str, Any]) -> Record:
     """How the replayed forecasts of the company did, quarters if they are enough, else months."""
-    found = [(grain, _company(judged, grain)) for grain in ("quarter", "month")]
-    told = [(grain, methods) for grain, methods in found if "ours" in methods]
-    if not told:
+    grain, methods = _record_of(judged)
+    if not methods:
         return Record("No record", "", [NO_RECORD])
-    enough = [one for one in told if one[1]["ours"]["pairs"] >= FEW]
-    grain, methods = (enough or told[::-1])[0]
     ours = methods["ours"]
     words = [_missed(ours, grain), _against(ours, methods), _held(ours)]
     return Record(
         percent(ours["wape"]), "average miss so far", [sentence for sentence in words if sentence]
     )
+
+
+def worse_than_a_rule(judged: dict[str, Any]) -> bool:
+    """Whether the best simple rule missed the company's total by less than the forecast did."""
+    methods = _record_of(judged)[1]
+    rules = _rules(methods)
+    return bool(rules) and methods["ours"]["wape"] > min(rules.values()) + ALIKE
+
+
+def _record_of(judged: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The grain that tells most, and its methods; none where nothing was replayed."""
+    found = [(grain, _company(judged, grain)) for grain in ("quarter", "month")]
+    told = [(grain, methods) for grain, methods in found if "ours" in methods]
+    enough = [one for one in told if one[1]["ours"]["pairs"] >= FEW]
+    return (enough or told[::-1] or [("month", {})])[0]
+
+
+def _rules(methods: dict[str, Any]) -> dict[str, float]:
+    """The misses of the methods that need no model."""
+    told = {name: known(methods[name].get("wape")) for name in SIMPLE if name in methods}
+    return {name: wape for name, wape in told.items() if wape is not None}
 
 
 def _company(judged: dict[str, Any], grain: str) -> dict[str, Any]:
@@ -154,15 +181,16 @@ def _missed(ours: dict[str, Any], grain: str) -> str:
 
 def _against(ours: dict[str, Any], methods: dict[str, Any]) -> str:
     """Beside the best rule that needs no model."""
-    rules = {name: known(methods[name].get("wape")) for name in SIMPLE if name in methods}
-    told = {name: wape for name, wape in rules.items() if wape is not None}
+    told = _rules(methods)
     if not told:
         return ""
     best = min(told, key=lambda name: told[name])
     rule = f"the best simple rule ({method_name(best)}) missed by {percent(told[best])}"
-    if ours["wape"] < told[best]:
+    if ours["wape"] < told[best] - ALIKE:
         return f"On the same days {rule}."
-    return f"That is no better than a rule of thumb: {rule}."
+    if ours["wape"] <= told[best] + ALIKE:
+        return f"For the total that is hardly better than a rule of thumb: {rule}."
+    return f"That is worse than a rule of thumb: {rule}."
 
 
 def _held(ours: dict[str, Any]) -> str:

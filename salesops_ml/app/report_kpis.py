@@ -45,6 +45,7 @@ class KpiSection:
     """Tiles, tables and the waterfall, or in words why there are none."""
 
     words: str
+    period: str
     tiles: list[Tile]
     all: Table | None
     stages: Table | None
@@ -70,12 +71,13 @@ def build_kpis(files: RunFiles) -> KpiSection:
     frame = files.frame("kpis")
     if frame.empty:
         words = "No KPI could be told from the tables that this company has."
-        return KpiSection(words, [], None, None, None, None)
+        return KpiSection(words, "", [], None, None, None, None)
     periods = _periods(frame, files)
     company = frame[frame["node"] == "company"]
     told = company[company["period"].isin([*periods.full, periods.current])]
     return KpiSection(
         _words(periods, told),
+        periods.last,
         [_tile(told, metric, periods) for metric in _tiles(told, periods)],
         _all(told, periods),
         _by_stage(told, periods, files),
@@ -91,6 +93,8 @@ def _periods(frame: pd.DataFrame, files: RunFiles) -> Periods:
     now = files.period_now("quarter" if quarters else "month")
     label = now.label if now else None
     kept = quarters or names
+    if label == files.ending("quarter" if quarters else "month"):
+        label = None
     return Periods([name for name in kept if name != label], label if label in kept else None)
 
 
@@ -100,7 +104,7 @@ def _words(periods: Periods, told: pd.DataFrame) -> str:
     last = told[told["period"] == periods.last]
     aimed = last[last["status"].isin(["met", "near", "missed"])]
     if aimed.empty:
-        return f"Figures of {periods.last}. No targets are set: name them under `kpis.targets`."
+        return f"Figures of {periods.last}. No targets are set: name them under “kpis.targets”."
     met = int((aimed["status"] == "met").sum())
     return f"Figures of {periods.last}: {met} of {len(aimed)} targets met."
 
@@ -138,7 +142,9 @@ def _change(mine: pd.DataFrame, periods: Periods, unit: str) -> str:
     if before is None or now is None or not before:
         return ""
     change = now - before if unit == "%" else 100 * (now / before - 1)
-    sign = "+" if change >= 0 else MINUS
+    if abs(change) < 0.05:
+        return f"as in {periods.full[-2]}"
+    sign = "+" if change > 0 else MINUS
     return f"{sign}{abs(change):.1f}{' points' if unit == '%' else '%'} on {periods.full[-2]}"
 
 
@@ -152,11 +158,17 @@ def _all(told: pd.DataFrame, periods: Periods) -> Table:
     for metric in [name for name in DEFINITIONS if name in facts.index]:
         unit = str(facts.loc[metric, "unit"])
         cells = [_value(values, metric, period, unit) for period in shown]
+        if set(cells) == {"–"}:
+            continue
         target = known(facts.loc[metric, "target"])
         goal = "–" if target is None else measure(target, unit, trim=True)
-        rows.append([metric_name(metric), *cells, goal, definition_of(metric).meaning])
+        rows.append([metric_name(metric), *cells, goal, _meaning(metric)])
     heads = [f"{period} so far" if period == periods.current else period for period in shown]
     return Table(["", *heads, "target", "what it is"], rows, numeric=range(1, len(shown) + 2))
+
+
+def _meaning(metric: str) -> str:
+    return definition_of(metric).meaning.replace(" %", "%")
 
 
 def _value(values: pd.DataFrame, metric: str, period: str, unit: str) -> str:

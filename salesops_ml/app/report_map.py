@@ -28,6 +28,9 @@ def embedded_map(text: str) -> Markup:
     for element in list(root.iter(tag=etree.Element)):
         _clean(element)
     root.set("class", f"{root.get('class', '')} {NAME}".strip())
+    width = root.get("width", "").removesuffix("px")
+    if width.isdigit():
+        root.set("style", f"--natural:{width}px;{root.get('style', '')}")
     return Markup(etree.tostring(root, encoding="unicode"))
 
 

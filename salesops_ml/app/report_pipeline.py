@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from salesops_ml.figures.numbers import UNKNOWN, day, days, money, percent
 from salesops_ml.figures.score_bands import draw_score_bands
 
 MOST = 10
+_CODE = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
+_POWER = re.compile(r"\b\d(?:\.\d+)?e\+\d+\b")
 LARGE = 0.75
 """A deal is large from this quantile of the open amounts on."""
 LATE_DAYS = 30
@@ -53,6 +56,7 @@ class PipelineSection:
 
     summary: str
     bands: Picture | None
+    order: str
     best: list[DealLine]
     risky: list[DealLine]
     risk_words: str
@@ -66,13 +70,15 @@ def build_pipeline(files: RunFiles) -> PipelineSection:
             "No open deal has been scored in this run: either none is open, or the run stopped"
             " before its scores."
         )
-        return PipelineSection(words, None, [], [], "")
+        return PipelineSection(words, None, "", [], [], "")
     deals = _with_money(scores)
     risky = risks(deals, files)
+    best = "expected" if _has_money(deals) else "p_win"
     return PipelineSection(
         _summary(deals, files),
         _bands(deals, files.currency),
-        [_line(row, files.currency) for _, row in _largest(deals, "expected").iterrows()],
+        "By amount times chance." if _has_money(deals) else "By chance, as amounts are not known.",
+        [_line(row, files.currency) for _, row in _largest(deals, best).iterrows()],
         [_line(row, files.currency) for _, row in _largest(risky, "exposed").iterrows()],
         _risk_words(risky, deals, files),
     )
@@ -98,7 +104,7 @@ def _with_money(scores: pd.DataFrame) -> pd.DataFrame:
     for column in ("stage", "rep_id", "expected_close_date", "amount"):
         if column not in deals.columns:
             deals[column] = None
-    deals["amount"] = pd.to_numeric(deals["amount"]).astype("float64").fillna(0.0)
+    deals["amount"] = pd.to_numeric(deals["amount"]).astype("float64")
     deals["expected"] = deals["amount"] * deals["p_win"]
     deals["risks"] = ""
     return deals
@@ -118,6 +124,10 @@ def _risks(row: pd.Series, today: pd.Timestamp, floor: float) -> str:
     return "; ".join(found)
 
 
+def _has_money(deals: pd.DataFrame) -> bool:
+    return bool((deals["amount"] > 0).any())
+
+
 def _largest(deals: pd.DataFrame, column: str) -> pd.DataFrame:
     order = deals.sort_values([column, "deal_id"], ascending=[False, True])
     return order[order[column] > 0].head(MOST)
@@ -127,7 +137,7 @@ def _summary(deals: pd.DataFrame, files: RunFiles) -> str:
     horizon = files.settings.models.horizon_days
     wins = deals["p_win"].sum()
     text = f"{counted(len(deals), 'deal is', 'deals are')} open"
-    if not deals["amount"].any():
+    if not _has_money(deals):
         return (
             f"{text}. Their amounts are not known. Within {horizon} days about {wins:,.0f} of them"
             " should be won."
@@ -148,6 +158,8 @@ def _bands(deals: pd.DataFrame, currency: str) -> Picture:
 
 
 def _risk_words(risky: pd.DataFrame, deals: pd.DataFrame, files: RunFiles) -> str:
+    if not _has_money(deals):
+        return "Amounts are not known, so that no deal can be called large."
     if risky.empty:
         return (
             "None of the largest quarter of the open deals is overdue, unlikely, or about to slip by"
@@ -167,7 +179,7 @@ def _risk_words(risky: pd.DataFrame, deals: pd.DataFrame, files: RunFiles) -> st
 
 
 def _line(row: pd.Series, currency: str) -> DealLine:
-    pros, cons = split_reasons(str(row.get("reasons") or ""))
+    pros, cons = split_reasons(readable(str(row.get("reasons") or "")))
     chance_range = ""
     if pd.notna(row["p_win_low"]) and pd.notna(row["p_win_high"]):
         chance_range = f"{percent(row['p_win_low'])} to {percent(row['p_win_high'])}"
@@ -175,8 +187,8 @@ def _line(row: pd.Series, currency: str) -> DealLine:
         deal=str(row["deal_id"]),
         stage=_told(row["stage"]),
         owner=_told(row["rep_id"]),
-        amount=money(row["amount"], currency),
-        expected=money(row["expected"], currency),
+        amount="no amount" if pd.isna(row["amount"]) else money(row["amount"], currency),
+        expected="" if pd.isna(row["expected"]) else f"{money(row['expected'], currency)} expected",
         chance=percent(row["p_win"]),
         chance_range=chance_range,
         close=day(row["close_p50_date"]),
@@ -185,6 +197,17 @@ def _line(row: pd.Series, currency: str) -> DealLine:
         cons=cons,
         risks=str(row["risks"]),
     )
+
+
+def readable(text: str) -> str:
+    """Reasons with the CRM's codes as words, and long numbers written out.
+
+    Example:
+        >>> readable("last outcome: no_answer; account revenue: 4.99e+06")
+        'last outcome: no answer; account revenue: 4,990,000'
+    """
+    text = _CODE.sub(lambda found: found.group().replace("_", " "), text)
+    return _POWER.sub(lambda found: f"{float(found.group()):,.0f}", text)
 
 
 def split_reasons(text: str) -> tuple[str, str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from salesops_ml.app.report_files import RunFiles
+from salesops_ml.app.report_headline import worse_than_a_rule
 from salesops_ml.app.report_parts import Picture, counted, listed, picture
 from salesops_ml.figures.numbers import days, known, percent, plain
 from salesops_ml.figures.reliability import draw_reliability
@@ -17,6 +19,8 @@ from salesops_ml.figures.words import model_name, sentence_case
 OFF = 0.03
 """Gap between promised and won below which a segment is never called off."""
 MOST_CHECKS = 6
+TABLES = {"deal_daily": "daily photographs of the pipeline"}
+_QUOTED = re.compile(r"`([^`]+)`")
 GATES = {
     "win.log_loss": "log-loss",
     "win.auc": "AUC",
@@ -103,10 +107,25 @@ def _verdict(
     gain = known(judged.get("gain_over_stage_age"))
     if gain is not None and gain < 0.01:
         mild.append("It tells hardly more than a table of stage and age would.")
+    mild += [sentence for sentence in (_no_better(judged), _worse_total(judged)) if sentence]
     off = [one for one in segments if one.verdict == "warn"]
     if off:
         mild.append(f"In {counted(len(off), 'segment')} it promised another share than was won.")
     return ("fail" if grave else "warn" if mild else "ok"), [*grave, *mild]
+
+
+def _no_better(judged: dict[str, Any]) -> str:
+    """Which simple answers tell as well who will win."""
+    ours = float(judged["win"]["log_loss"])
+    told = {n: known(row.get("log_loss")) for n, row in (judged.get("baselines") or {}).items()}
+    better = [model_name(n) for n, v in told.items() if v is not None and v <= ours]
+    return f"{listed(better)} would tell as well who will win." if better else ""
+
+
+def _worse_total(judged: dict[str, Any]) -> str:
+    if not worse_than_a_rule(judged.get("forecast") or {}):
+        return ""
+    return "In the past a rule of thumb told the company's total better than the forecast did."
 
 
 def _comparison(judged: dict[str, Any]) -> Picture | None:
@@ -132,7 +151,8 @@ def _reliability(judged: dict[str, Any]) -> Picture | None:
         "Promised chance against share won",
         lambda width: draw_reliability(rows, width=width),
         widths=(3.7, NARROW),
-        caption="On the dashed line what was promised is what happened.",
+        caption="On the dashed line what was promised is what happened; above it more was won,"
+        " below it less.",
         shape="half",
     )
 
@@ -148,7 +168,7 @@ def _scores(win: dict[str, Any], judged: dict[str, Any]) -> list[str]:
     if known(low) is not None:
         text += f" (95% interval {plain(low)} to {plain(high)})"
     words = [f"{text}, told {days(win['horizon_days'])} ahead, open deals counted as open."]
-    words.append(_beside(win, judged))
+    words.append(_beside(judged))
     words.append(
         f"It promised {percent(win['mean_promised'], 1)} on average;"
         f" {percent(win['share_won'], 1)} were won."
@@ -163,19 +183,15 @@ def _scores(win: dict[str, Any], judged: dict[str, Any]) -> list[str]:
     return [sentence for sentence in words if sentence]
 
 
-def _beside(win: dict[str, Any], judged: dict[str, Any]) -> str:
-    baselines = judged.get("baselines") or {}
-    told = {n: known(row.get("log_loss")) for n, row in baselines.items()}
-    lost = [
-        model_name(n).lower() for n, v in told.items() if v is not None and v <= win["log_loss"]
-    ]
-    if lost:
-        return f"It is no better than {listed(lost)}."
+def _beside(judged: dict[str, Any]) -> str:
     gain = known(judged.get("gain_over_stage_age"))
     if gain is None:
         return ""
+    if gain < 0:
+        return f"That is {percent(-gain, 1)} more than a table of stage and age."
     less = percent(gain, 1)
-    return f"That is {less} less than a table of stage and age, and better than every baseline."
+    better = "" if _no_better(judged) else ", and better than every baseline"
+    return f"That is {less} less than a table of stage and age{better}."
 
 
 def _dates(dates: dict[str, Any]) -> list[str]:
@@ -223,14 +239,12 @@ def _audit(audit: dict[str, Any]) -> list[Finding]:
     """What the leakage audit found; where nothing, what it tried."""
     if not audit:
         return [Finding("warn", "No leakage audit was run: a feature may know the outcome.")]
-    return [
-        Finding(str(one["verdict"]), f"{_column(str(one['column']))}: {one['evidence']}.")
-        for one in audit.get("findings") or []
-    ]
+    return [Finding(str(one["verdict"]), _audit_words(one)) for one in audit.get("findings") or []]
 
 
-def _column(name: str) -> str:
-    return sentence_case(name.removeprefix("f_").removeprefix("x_"))
+def _audit_words(one: dict[str, Any]) -> str:
+    column = str(one["column"]).removeprefix("f_").removeprefix("x_").replace("_", " ")
+    return f"{sentence_case(str(one['check']))}, {column}: {one['evidence']}."
 
 
 def _quality(quality: dict[str, Any]) -> list[Finding]:
@@ -264,18 +278,18 @@ def _reject_words(one: dict[str, Any]) -> str:
 
 
 def _with_cure(text: str, one: dict[str, Any]) -> str:
-    cure = str(one.get("cure") or "").rstrip(".")
-    return f"{text}. {sentence_case(cure)}." if cure else f"{text}."
+    cure = _QUOTED.sub(r"“\1”", str(one.get("cure") or "").rstrip("."))
+    return f"{text}. {cure[:1].upper()}{cure[1:]}." if cure else f"{text}."
 
 
 def _table(name: str) -> str:
-    return name.replace("_", " ").replace(".", ": ")
+    return TABLES.get(name, name.replace("_", " ").replace(".", ": "))
 
 
 def _gates(gates: list[dict[str, Any]]) -> list[Finding]:
     if not gates:
         words = "No gates are configured: any model that trains may be put to use."
-        return [Finding("ok", words)]
+        return [Finding("none", words)]
     return [Finding("ok" if gate["passed"] else "fail", _gate_words(gate)) for gate in gates]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ LEGEND = (
     ("corrected by the trend", style.CHANGED),
 )
 _BAR = 0.64
+_LABEL = 0.44
+"""Inches that a bar's label takes."""
 
 
 @styled
@@ -47,14 +50,17 @@ def draw_forecast_fan(
     else:
         ratios = [count + 0.6 for count in counts]
         panels = figure.subplots(1, len(grains), squeeze=False, width_ratios=ratios).ravel()
-    for axes, grain in zip(panels, grains, strict=True):
-        _panel(axes, rows[rows["grain"] == grain], grain, currency)
+    room = (width - 0.6) if stacked else (width - 1.2) / (sum(counts) + 0.6 * len(counts))
+    for axes, grain, bars in zip(panels, grains, counts, strict=True):
+        every = max(1, ceil(_LABEL / (room / bars if stacked else room)))
+        _panel(axes, rows[rows["grain"] == grain], grain, currency, every)
     corrected = rows["adjustment"].abs().max() > 0
     key(figure, LEGEND if corrected else LEGEND[:3], columns=2 if stacked else 4)
     return figure
 
 
-def _panel(axes: Any, rows: pd.DataFrame, grain: str, currency: str) -> None:
+def _panel(axes: Any, rows: pd.DataFrame, grain: str, currency: str, every: int) -> None:
+    """The bars of one grain; every so many of them are labelled, as far as there is room."""
     place = np.arange(len(rows))
     base = np.zeros(len(rows))
     for part, colour in PARTS:
@@ -62,16 +68,20 @@ def _panel(axes: Any, rows: pd.DataFrame, grain: str, currency: str) -> None:
         axes.bar(place, height, _BAR, bottom=base, color=colour, edgecolor=style.PAPER, lw=0.6)
         base = base + height
     _correction(axes, place, base, rows["adjustment"].to_numpy(dtype=np.float64))
+    slim = min(1.0, 12 / len(rows))
     for low, high, thickness in (("p025", "p975", 1.1), ("p10", "p90", 3.6)):
-        axes.vlines(place, rows[low], rows[high], color=style.INK, linewidth=thickness)
-    axes.scatter(place, rows["mean"], s=26, color=style.PAPER, edgecolors=style.INK, zorder=4)
+        axes.vlines(place, rows[low], rows[high], color=style.INK, linewidth=thickness * slim)
+    axes.scatter(
+        place, rows["mean"], s=26 * slim, color=style.PAPER, edgecolors=style.INK, zorder=4
+    )
     top = np.maximum(rows["p975"], rows["mean"])
-    for at, height, mean in zip(place, top, rows["mean"], strict=True):
+    told = slice(None, None, every) if every < 3 else slice(0)
+    for at, height, mean in list(zip(place, top, rows["mean"], strict=True))[told]:
         axes.annotate(
             money(mean, currency), (at, height), xytext=(0, 4), textcoords="offset points",
             ha="center", fontweight="bold", fontsize=style.SMALL,
         )  # fmt: skip
-    axes.set_xticks(place, _names(rows, grain))
+    axes.set_xticks(place[::every], _names(rows.iloc[::every], grain))
     axes.set(title=f"By {grain}", xlim=(-0.6, len(rows) - 0.4))
     axes.set_ylim(min(0.0, float(rows["p025"].min())), float(top.max()) * 1.13 or 1.0)
     axes.grid(axis="y", color=style.GRID)
@@ -97,7 +107,8 @@ def _names(rows: pd.DataFrame, grain: str) -> list[str]:
     if grain == "quarter":
         return ["\n".join(str(label).split("-")[::-1]) for label in rows["period"]]
     names = [f"{start:%b}" for start in starts]
+    years = starts.dt.year.diff().ne(0)
     return [
-        f"{name}\n{start:%Y}" if at == 0 or start.month == 1 else name
-        for at, (name, start) in enumerate(zip(names, starts, strict=True))
+        f"{name}\n{start:%Y}" if fresh else name
+        for name, start, fresh in zip(names, starts, years, strict=True)
     ]

@@ -80,8 +80,10 @@ def _panel(axes: Any, rows: pd.DataFrame, periods: list[Any], method: str) -> No
         axes.scatter(at[:1], said["mean"].iloc[:1], s=14, color=colour, zorder=4)
         if ours and said["p10"].notna().iloc[0]:
             axes.vlines(at[:1], said["p10"].iloc[:1], said["p90"].iloc[:1], color=colour, lw=2.4)
-    axes.set_title(f"{method_name(method)}\nmissed by {percent(miss(rows))}", linespacing=1.35)
-    axes.title.set(color=style.OURS if ours else style.INK, fontsize=style.SMALL)
+    axes.set_title(
+        f"{method_name(method)}\nmissed by {percent(miss(rows))}", linespacing=1.35,
+        color=style.OURS if ours else style.INK, fontsize=style.SMALL,
+    )  # fmt: skip
 
 
 def _frame(panels: Any, rows: pd.DataFrame, periods: list[Any], currency: str, grain: str) -> None:

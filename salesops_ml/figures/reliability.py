@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from salesops_ml.figures.numbers import count, percent
-from salesops_ml.figures.style import GRID, MUTED, OURS, PAPER, SMALL, empty, sheet, styled
+from salesops_ml.figures.style import GRID, MUTED, OURS, PAPER, empty, sheet, styled
 
 _LARGEST = 150.0
 
@@ -32,8 +32,9 @@ def draw_reliability(rows: Sequence[Sequence[float]], *, width: float = 3.6) -> 
     axes.plot([0, top], [0, top], color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
     axes.plot(table[:, 0], table[:, 1], color=OURS, linewidth=1.0, alpha=0.5, zorder=2)
     area = _LARGEST * table[:, 2] / max(table[:, 2].max(), 1e-12) * (width / 3.6) ** 2 * 0.5
-    axes.scatter(table[:, 0], table[:, 1], s=area, color=OURS, edgecolors=PAPER, zorder=3)
-    _words(axes, top)
+    axes.scatter(
+        table[:, 0], table[:, 1], s=area, color=OURS, edgecolors=PAPER, zorder=3, clip_on=False
+    )
     _frame(axes, top)
     axes.set_xlabel(f"chance that was promised\n{_sizes(table[:, 2])}")
     axes.set_ylabel("share that was won")
@@ -45,12 +46,6 @@ def _sizes(weight: Any) -> str:
     low, high = count(weight.min()), count(weight.max())
     span = low if low == high else f"{low} to {high}"
     return f"{len(weight)} groups of {span} looks"
-
-
-def _words(axes: Any, top: float) -> None:
-    style = {"color": MUTED, "fontsize": SMALL, "fontstyle": "italic"}
-    axes.text(top * 0.03, top * 0.93, "won more often than promised", va="center", **style)
-    axes.text(top * 0.97, top * 0.05, "won less often", ha="right", va="center", **style)
 
 
 def _frame(axes: Any, top: float) -> None:

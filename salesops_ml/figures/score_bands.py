@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -33,7 +32,7 @@ def band_table(scores: pd.DataFrame) -> pd.DataFrame:
 
 @styled
 def draw_score_bands(scores: pd.DataFrame, *, currency: str = "EUR", width: float = WIDE) -> Figure:
-    """Two panels of bars by band: deals, and money with the expected part of it dark.
+    """Bars by band: deals, and, where amounts are known, money with the expected part of it.
 
     Args:
         scores: `band`, `p_win` and `amount` of each open deal, as in `scores.parquet`.
@@ -41,33 +40,40 @@ def draw_score_bands(scores: pd.DataFrame, *, currency: str = "EUR", width: floa
         width: inches.
     """
     table = band_table(scores).iloc[::-1]
+    panels = [_deals, _money] if table["amount"].any() else [_deals]
     stacked = narrow(width)
-    figure = sheet(width, 3.5 if stacked else 1.9)
-    grid = (2, 1) if stacked else (1, 2)
-    left, right = figure.subplots(*grid, sharey=not stacked)
-    place = np.arange(len(table))
-    left.barh(place, table["deals"], 0.62, color=style.OTHER)
-    right.barh(place, table["amount"], 0.62, color=style.NEW)
-    right.barh(place, table["expected"], 0.62, color=style.CLOSED)
-    _label(left, place, table["deals"], [count(value) for value in table["deals"]])
+    figure = sheet(width, 1.75 * len(panels) if stacked else 1.9)
+    grid = (len(panels), 1) if stacked else (1, len(panels))
+    for axes, fill in zip(figure.subplots(*grid, squeeze=False).ravel(), panels, strict=True):
+        fill(axes, table, currency)
+        axes.set_yticks(range(len(table)), list(table.index))
+        axes.tick_params(axis="y", labelcolor=style.INK)
+        axes.set_xticks([])
+        axes.spines["bottom"].set_visible(False)
+    return figure
+
+
+def _deals(axes: Any, table: pd.DataFrame, currency: str) -> None:
+    axes.set_title("Open deals by chance of winning")
+    axes.barh(range(len(table)), table["deals"], 0.62, color=style.OTHER)
+    axes.set_xlim(0, max(float(table["deals"].max()), 1.0) * 1.18)
+    _label(axes, table["deals"], [count(value) for value in table["deals"]])
+
+
+def _money(axes: Any, table: pd.DataFrame, currency: str) -> None:
+    axes.set_title("Their money, and the part we expect")
+    axes.barh(range(len(table)), table["amount"], 0.62, color=style.NEW)
+    axes.barh(range(len(table)), table["expected"], 0.62, color=style.CLOSED)
+    axes.set_xlim(0, float(table["amount"].max()) * 2.1)
     words = [
         f"{money(amount, currency)}, {money(expected, currency)} expected" if amount > 0 else "none"
         for amount, expected in zip(table["amount"], table["expected"], strict=True)
     ]
-    _label(right, place, table["amount"], words)
-    left.set_title("Open deals by chance of winning")
-    right.set_title("Their money; dark: what we expect")
-    for axes, room in ((left, 1.18), (right, 2.1)):
-        axes.set_yticks(place, [f"{band}" for band in table.index])
-        axes.tick_params(axis="y", labelcolor=style.INK)
-        axes.set_xticks([])
-        axes.spines["bottom"].set_visible(False)
-        axes.set_xlim(0, max(float(axes.dataLim.x1), 1e-9) * room)
-    return figure
+    _label(axes, table["amount"], words)
 
 
-def _label(axes: Any, place: Any, values: pd.Series, words: list[str]) -> None:
-    for at, value, text in zip(place, values, words, strict=True):
+def _label(axes: Any, values: pd.Series, words: list[str]) -> None:
+    for at, (value, text) in enumerate(zip(values, words, strict=True)):
         axes.annotate(
             text, (value, at), xytext=(4, 0), textcoords="offset points", va="center",
             fontsize=style.SMALL,

@@ -26,14 +26,14 @@ STEPS = {
 }  # fmt: skip
 
 
-def forecast() -> pd.DataFrame:
-    """Six months and three quarters; the trend takes off first and adds later."""
+def forecast(months: int = 6) -> pd.DataFrame:
+    """Months and their quarters; the trend takes off first and adds later."""
     rows = []
-    for grain, count, starts in (("month", 6, "MS"), ("quarter", 3, "QS")):
+    for grain, count, starts in (("month", months, "MS"), ("quarter", months // 2, "QS")):
         for at, start in enumerate(pd.date_range("2026-10-01", periods=count, freq=starts)):
             parts = {
-                "closed": 4e5 * (at == 0), "from_open": 9e5 - 1.2e5 * at, "from_new": 1.5e5 * at,
-                "adjustment": -8e4 if at < 2 else 5e4,
+                "closed": 4e5 * (at == 0), "from_open": max(9e5 - 1.2e5 * at, 0.0),
+                "from_new": 1.5e5 * at, "adjustment": -8e4 if at < 2 else 5e4,
             }  # fmt: skip
             mean = sum(parts.values())
             spread = zip(QUANTILES, (-2, -1.6, -1.3, 0, 1.3, 1.6, 2), strict=True)
@@ -100,6 +100,8 @@ _DAYS = np.arange(1.0, 91.0)
 PICTURES: dict[str, Callable[[], Any]] = {
     "fan": lambda: draw_forecast_fan(forecast()),
     "fan-narrow": lambda: draw_forecast_fan(forecast(), width=NARROW),
+    "fan-of-a-year": lambda: draw_forecast_fan(forecast(12)),
+    "fan-of-two-years-narrow": lambda: draw_forecast_fan(forecast(24), width=NARROW),
     "record": lambda: draw_forecast_record(backtest()),
     "record-narrow": lambda: draw_forecast_record(backtest(), width=NARROW),
     "reliability": lambda: draw_reliability(RELIABILITY),
