@@ -113,6 +113,8 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     try:
         with path.open("rb") as raw:
             head = raw.read(2)
+            if not raw.seekable():
+                raise SourceError(f"{path}: is no plain file but a pipe; save it to a file first")
             raw.seek(0)
             if not head:
                 raise SourceError(f"{path}: the file is empty; export it again")
