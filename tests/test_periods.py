@@ -95,6 +95,7 @@ def test_months_have_names() -> None:
     ("text", "moment"),
     [
         ("2026-03-31", datetime(2026, 4, 1)),
+        ("20260331", datetime(2026, 4, 1)),
         ("2026-03-31T12:00", datetime(2026, 3, 31, 12)),
         ("2026-03-31T12:00:00Z", datetime(2026, 3, 31, 12)),
         ("2026-03-31T00:30+02:00", datetime(2026, 3, 30, 22, 30)),
@@ -104,7 +105,7 @@ def test_a_moment_is_read_from_iso_text(text: str, moment: datetime) -> None:
     assert parse_moment(text) == moment
 
 
-@pytest.mark.parametrize("text", ["", "tomorrow", "2026-02-30", "31-03-2026"])
+@pytest.mark.parametrize("text", ["", "tomorrow", "2026-02-30", "31-03-2026", "9999-12-31"])
 def test_what_is_no_moment_is_told_with_the_option(text: str) -> None:
     with pytest.raises(UsageError, match=r"`--as-of`.*is no date"):
         parse_moment(text, what="--as-of")

@@ -81,6 +81,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "source without type": ({"source": {"path": "x"}}, "must be one of synthetic, files, event_log"),
     "unknown zone": ({"company": {"time_zone": "Mars"}}, "`Mars` is no IANA time zone"),
     "unknown month": ({"company": {"fiscal_year_starts": "May-ish"}}, "`May-ish` is no month"),
+    "no holiday": ({"company": {"holidays": ["25 December"]}}, "`25 December` is no day; write"),
     "no days": ({"snapshots": {"every": "weekly"}}, "`weekly` is no number of days"),
     "too much split": ({"split": {"train": 0.9, "test": 0.2}}, "add up to more than 1"),
     "gate without bound": ({"gates": [{"metric": "auc"}]}, "needs `at_most` or `at_least`"),
@@ -114,6 +115,8 @@ FILES = {
     "no YAML": ("a: [1", "is not YAML"),
     "a list": ("- a\n- b\n", "holds list"),
     "a sentence": ("hello there", "holds str"),
+    "a key twice": ("models: {trees: 1}\nseed: 3\nmodels: {leaves: 2}\n", "`models` stands twice"),
+    "code": ("seed: !!python/object/apply:os.getpid []\n", "is not YAML"),
     "extends itself": ("extends: c.yaml\n", "goes in a circle"),
     "extends nothing": ("extends: none.yaml\n", "no such file"),
 }
@@ -133,3 +136,16 @@ def test_a_file_in_another_encoding_and_a_folder_are_told(tmp_path: Path) -> Non
         load(path)
     with pytest.raises(ConfigError, match="cannot be read"):
         load(tmp_path)
+
+
+def test_files_that_extend_each_other_are_told(tmp_path: Path) -> None:
+    write(tmp_path, "b.yaml", "extends: c.yaml\n")
+    with pytest.raises(ConfigError, match="goes in a circle"):
+        load(write(tmp_path, "c.yaml", "extends: b.yaml\n"))
+
+
+def test_a_day_needs_no_quotes(tmp_path: Path) -> None:
+    text = "as_of: 2026-03-31\ncompany: {holidays: [2026-12-25]}\nsplit: {test_from: 2026-01-01}\n"
+    settings = load(write(tmp_path, "c.yaml", text))
+    assert (settings.as_of, settings.company.holidays) == ("2026-03-31", ("2026-12-25",))
+    assert settings.split.test_from == "2026-01-01"
