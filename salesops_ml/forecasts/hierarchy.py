@@ -131,7 +131,9 @@ class Organisation:
         for level in self.levels:
             key, by_id = self.values[level]
             held = deals[key] if level in _OWN else deals[key].map(by_id)
-            path = path + "/" + held.map(_label)
+            codes, values = pd.factorize(held)
+            labels = np.array([*map(_label, values), UNKNOWN], dtype=object)
+            path = path + "/" + labels[codes]
         return path
 
     def inactive(self, deals: pd.DataFrame) -> frozenset[str]:

@@ -159,7 +159,7 @@ def _amount_by_lag(wins: pd.DataFrame, lags: Ints, days: int) -> Floats:
     bins = np.searchsorted(edges, lags, side="right")
     sums = np.bincount(bins, weights=amounts, minlength=_BINS)
     counts = np.bincount(bins, minlength=_BINS)
-    credible = (amounts.std() / mean) ** 2 / _BETWEEN_BINS
+    credible = max((amounts.std() / mean) ** 2 / _BETWEEN_BINS, 1.0)
     relative = (sums / mean + credible) / (counts + credible)
     relative = relative * counts.sum() / (relative * counts).sum()
     return np.asarray(relative[np.searchsorted(edges, np.arange(days), side="right")])

