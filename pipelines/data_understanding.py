@@ -51,7 +51,8 @@ def _mine(job: Job, warehouse: Warehouse) -> None:
     found = mine(warehouse, as_of=job.as_of(warehouse), settings=job.settings)
     for name in ("transitions", "bottlenecks", "variants", "stages"):
         job.folder.write_frame(name, getattr(found, name))
-    job.folder.write_json("discovery", found.discovery)
+    discovery = found.discovery.to_dict() if found.discovery else None
+    job.folder.write_json("discovery", discovery)
     title = f"How deals move at {job.settings.company.name}"
     shown = (found.transitions, found.stages, found.bottlenecks)
     currency = job.settings.company.base_currency

@@ -129,11 +129,11 @@ class Models(Frozen):
 
     horizon_days: int = Field(90, ge=2, le=1500)
     trees: int = Field(300, ge=1)
-    learning_rate: float = Field(0.07, gt=0, le=1)
+    learning_rate: float = Field(0.1, gt=0, le=1)
     leaves: int = Field(31, ge=2)
     min_rows_per_leaf: int = Field(40, ge=1)
-    max_period_rows: int = Field(250_000, ge=1_000)
-    max_classifier_rows: int = Field(120_000, ge=1_000)
+    max_period_rows: int = Field(180_000, ge=1_000)
+    max_classifier_rows: int = Field(80_000, ge=1_000)
 
 
 class Forecast(Frozen):

@@ -95,9 +95,6 @@ def _vocabulary(values: pd.Series) -> tuple[str, ...]:
 
 def _codes(values: pd.Series, words: tuple[str, ...]) -> Floats:
     known = {word: float(code) for code, word in enumerate(words)}
-    other = float(len(words))
-    found = [
-        np.nan if missing else known.get(str(value), other)
-        for value, missing in zip(values, values.isna(), strict=True)
-    ]
-    return np.array(found, dtype=np.float64)
+    place, found = pd.factorize(values)
+    codes = [known.get(str(value), float(len(words))) for value in found]
+    return np.array([*codes, np.nan])[place]

@@ -16,7 +16,7 @@ from salesops_ml.evaluation.censoring import Floats
 from salesops_ml.evaluation.proper_scores import Flags
 from salesops_ml.models.encoding import Encoder
 
-MOST_ROWS = 40_000
+MOST_ROWS = 25_000
 STRENGTH = 0.1
 
 
