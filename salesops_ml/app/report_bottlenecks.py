@@ -45,7 +45,7 @@ def build_bottlenecks(files: RunFiles) -> BottleneckSection:
     return BottleneckSection(
         _summary(segments, stages, files.currency),
         [_stuck(row, files.currency) for _, row in segments.head(MOST).iterrows()],
-        _stages(stages, files.currency) if len(stages) else None,
+        _stages(_in_turn(stages, files), files.currency) if len(stages) else None,
         embedded_map(files.text("process_map.svg")),
         files.folder.has("process_map.html"),
     )
@@ -60,7 +60,7 @@ def _summary(segments: pd.DataFrame, stages: pd.DataFrame, currency: str) -> str
     if segments.empty:
         return (
             "In no stage does some kind of deal wait longer than comparable deals by more than"
-            " chance explains. Stages can still be long for everyone: see the last column."
+            " chance explains. Stages can still be long for everyone: see how long deals stay, below."
         )
     total = known(segments["cost_per_month"].sum(min_count=1))
     where = counted(segments["stage"].nunique(), "stage")
@@ -119,6 +119,13 @@ def _words(row: pd.Series, currency: str) -> str:
             f"{counted(waiting, 'such deal')} worth {money(row['amount_now'], currency)} wait there now."
         )
     return " ".join(parts)
+
+
+def _in_turn(stages: pd.DataFrame, files: RunFiles) -> pd.DataFrame:
+    """Stages in the order of the process, where it is known."""
+    place = files.stage_places
+    turn = stages["stage"].map(lambda stage: place.get(stage, len(place)))
+    return stages.assign(_turn=turn).sort_values(["_turn", "stage"])
 
 
 def _stages(stages: pd.DataFrame, currency: str) -> Table:

@@ -68,6 +68,14 @@ class RunFiles:
         return self.values("evaluation")
 
     @cached_property
+    def stage_places(self) -> dict[str, int]:
+        """The turn of each stage in the process, from stages.parquet."""
+        found = self.frame("stages")
+        if not {"stage", "position"} <= set(found.columns):
+            return {}
+        return {str(k): int(v) for k, v in zip(found["stage"], found["position"], strict=True)}
+
+    @cached_property
     def dataset(self) -> pd.DataFrame:
         """The columns of dataset.parquet that tell which time it covers."""
         found = self.frame("dataset")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -26,6 +25,8 @@ BY_STAGE = (
 )
 BY_NODE = ("quota_attainment", "win_rate", "cycle_median", "deal_size_mean", "open_pipeline")
 MOST_NODES = 12
+FEW = 3
+"""Periods below which there is no line to draw."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,10 @@ def _tile(told: pd.DataFrame, metric: str, periods: Periods) -> Tile:
     mine = told[told["metric"] == metric].set_index("period").sort_index()
     row = mine.loc[periods.last]
     target, status, unit = known(row["target"]), str(row["status"] or ""), str(row["unit"])
-    line = mine.loc[mine.index.isin(periods.full or [periods.current]), "value"]
-    drawn = svg(draw_sparkline(list(line), target=target, status=status), name=f"kpi-{metric}")
+    line = list(mine.loc[mine.index.isin(periods.full), "value"])
+    drawn = ""
+    if len(line) >= FEW:
+        drawn = svg(draw_sparkline(line, target=target, status=status), name=f"kpi-{metric}")
     return Tile(
         metric_name(metric),
         measure(row["value"], unit),
@@ -164,7 +167,10 @@ def _all(told: pd.DataFrame, periods: Periods) -> Table:
         goal = "–" if target is None else measure(target, unit, trim=True)
         rows.append([metric_name(metric), *cells, goal, _meaning(metric)])
     heads = [f"{period} so far" if period == periods.current else period for period in shown]
-    return Table(["", *heads, "target", "what it is"], rows, numeric=range(1, len(shown) + 2))
+    heads.append("target")
+    if all(row[-2] == "–" for row in rows):
+        heads, rows = heads[:-1], [[*row[:-2], row[-1]] for row in rows]
+    return Table(["", *heads, "what it is"], rows, numeric=range(1, len(heads) + 1))
 
 
 def _meaning(metric: str) -> str:
@@ -186,18 +192,11 @@ def _by_stage(told: pd.DataFrame, periods: Periods, files: RunFiles) -> Table | 
     if rows.empty:
         return None
     columns = [name for name in BY_STAGE if (rows["name"] == name).any()]
-    stages = _stage_order(files, sorted(set(rows["stage"])))
+    place = files.stage_places
+    stages = sorted(set(rows["stage"]), key=lambda stage: (place.get(stage, len(place)), stage))
     cells = [[stage, *(_cell(rows, name, stage) for name in columns)] for stage in stages]
     heads = ["stage", *(metric_name(name).lower() for name in columns)]
     return Table(heads, cells, numeric=range(1, len(heads)))
-
-
-def _stage_order(files: RunFiles, stages: Sequence[str]) -> list[str]:
-    turns = files.frame("stages")
-    if {"stage", "position"} <= set(turns.columns):
-        place = dict(zip(turns["stage"], turns["position"], strict=True))
-        return sorted(stages, key=lambda stage: (place.get(stage, len(place)), stage))
-    return list(stages)
 
 
 def _cell(rows: pd.DataFrame, name: str, key: str, column: str = "stage") -> str:

@@ -77,7 +77,7 @@ def build_pipeline(files: RunFiles) -> PipelineSection:
     return PipelineSection(
         _summary(deals, files),
         _bands(deals, files.currency),
-        "By amount times chance." if _has_money(deals) else "By chance, as amounts are not known.",
+        _order_words(deals),
         [_line(row, files.currency) for _, row in _largest(deals, best).iterrows()],
         [_line(row, files.currency) for _, row in _largest(risky, "exposed").iterrows()],
         _risk_words(risky, deals, files),
@@ -126,6 +126,13 @@ def _risks(row: pd.Series, today: pd.Timestamp, floor: float) -> str:
 
 def _has_money(deals: pd.DataFrame) -> bool:
     return bool((deals["amount"] > 0).any())
+
+
+def _order_words(deals: pd.DataFrame) -> str:
+    """By what the list is ordered, and whether it can tell why."""
+    how = "By amount times chance." if _has_money(deals) else "By chance, as amounts are not known."
+    told = "reasons" in deals.columns and deals["reasons"].fillna("").ne("").any()
+    return how if told else f"{how} This model gives no reasons deal by deal."
 
 
 def _largest(deals: pd.DataFrame, column: str) -> pd.DataFrame:

@@ -81,7 +81,7 @@ def _panel(axes: Any, rows: pd.DataFrame, periods: list[Any], method: str) -> No
         if ours and said["p10"].notna().iloc[0]:
             axes.vlines(at[:1], said["p10"].iloc[:1], said["p90"].iloc[:1], color=colour, lw=2.4)
     axes.set_title(
-        f"{method_name(method)}\nmissed by {percent(miss(rows))}", linespacing=1.35,
+        f"{method_name(method)}\nmissed by {percent(miss(rows))}", linespacing=1.35, va="bottom",
         color=style.OURS if ours else style.INK, fontsize=style.SMALL,
     )  # fmt: skip
 

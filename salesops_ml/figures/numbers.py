@@ -97,17 +97,26 @@ def plain(value: Any, digits: int = 3) -> str:
 
 
 def days(value: Any) -> str:
-    """A duration in days; tenths only where there are few.
+    """A duration in days; tenths only where there are few; hours, minutes or seconds below one.
 
     Example:
-        >>> days(1), days(3.42), days(47.6)
-        ('1 day', '3.4 days', '48 days')
+        >>> days(1), days(3.42), days(47.6), days(0.3)
+        ('1 day', '3.4 days', '48 days', '7 hours')
     """
     number = known(value)
     if number is None:
         return UNKNOWN
+    if 0 < number < 0.95:
+        return _below_a_day(number)
     text = f"{number:,.0f}" if abs(number) >= 10 or number == round(number) else f"{number:.1f}"
     return f"{text} {'day' if text == '1' else 'days'}"
+
+
+def _below_a_day(number: float) -> str:
+    sizes = ((24, "hour"), (24 * 60, "minute"), (24 * 3600, "second"))
+    size, unit = next((one for one in sizes if number * one[0] >= 0.95), sizes[-1])
+    whole = round(number * size)
+    return f"{whole} {unit}{'' if whole == 1 else 's'}"
 
 
 def day(value: Any, *, short: bool = True) -> str:

@@ -127,6 +127,23 @@ def test_the_forecast_adds_up_by_part_of_the_company(full: Page) -> None:
     assert full.said("Company €1.20M €2.85M")
 
 
+def test_on_the_last_day_of_a_quarter_it_is_told_as_booked(full_run: RunFolder) -> None:
+    last = pd.Timestamp("2026-12-31 18:00")
+    full_run.write_frame("scores", full_run.read_frame("scores").assign(as_of=last))
+    page = Page(render(full_run))
+    assert page.said("We booked €2.85M in the quarter that ends and expect €1.95M in the next.")
+    assert page.said("as of 31 December 2026")
+    assert page.said("Figures of 2026-Q4")
+
+
+def test_stages_stand_in_the_order_of_the_process(full_run: RunFolder) -> None:
+    turns = pd.DataFrame({"stage": ["Proposal", "Legal"], "position": [0, 1]})
+    full_run.write_frame("stages", turns)
+    words = Page(render(full_run)).words
+    table = words[words.index("if half met the target") :]
+    assert table.index("Proposal") < table.index("Legal")
+
+
 def test_missing_parts_are_told_in_words(bare: Page) -> None:
     for words in (
         "This run holds no forecast, so there is no figure to plan with.",
