@@ -121,5 +121,5 @@ class RunFiles:
 
 
 def _moment(value: Any) -> datetime:
-    moment: datetime = pd.Timestamp(value).to_pydatetime()
+    moment: datetime = pd.Timestamp(value).floor("us").to_pydatetime()
     return moment

@@ -108,7 +108,7 @@ def days(value: Any) -> str:
         return UNKNOWN
     if 0 < number < 0.95:
         return _below_a_day(number)
-    text = f"{number:,.0f}" if abs(number) >= 10 or number == round(number) else f"{number:.1f}"
+    text = f"{number:,.0f}" if abs(number) >= 9.95 or number == round(number) else f"{number:.1f}"
     return f"{text} {'day' if text == '1' else 'days'}"
 
 

@@ -156,7 +156,7 @@ def dataset() -> pd.DataFrame:
     created = pd.to_datetime(["2025-01-05", "2026-01-05", "2026-06-05"])
     return pd.DataFrame({
         "deal_id": ["a", "b", "c"], "as_of": created, "created_at": created, "split": split,
-        "days_observed": [50.0, 40.0, 30.0], "outcome": "won", "f_age_days": 0.0,
+        "days_observed": [50.0, 40.0, 30.1234567], "outcome": "won", "f_age_days": 0.0,
     })  # fmt: skip
 
 

@@ -214,6 +214,8 @@ def test_a_refused_model_is_told_first(full_run: RunFolder) -> None:
     full_run.write_json("evaluation", figures)
     (full_run.path / "scores.parquet").unlink()
     page = Page(render(full_run))
+    assert page.said("The model of this run was not put to use")
+    assert page.said("as of 5 July 2026")
     assert page.said("Not yet Not passed: log-loss is 0.61, asked for at most 0.5.")
     assert page.said("No open deal has been scored in this run")
 

@@ -155,6 +155,7 @@ def test_every_kpi_has_a_name_for_people() -> None:
         (count(None), "not known"),
         (days(0.96), "1.0 days"),
         (days(0.94), "23 hours"),
+        (days(9.97), "10 days"),
         (days(1 / 24), "1 hour"),
         (days(0.0104), "15 minutes"),
         (days(0.0005), "43 seconds"),
