@@ -8,6 +8,7 @@ from __future__ import annotations
 from pipelines import data_preparation
 from pipelines.job import Job
 from salesops_ml.app.deal_model import judge
+from salesops_ml.app.report import write_report
 from salesops_ml.app.revenue import judge_forecast
 from salesops_ml.app.run_folder import KeepRun
 from salesops_ml.errors import GateError
@@ -38,7 +39,7 @@ def run(job: Job) -> None:
 
 
 def check(job: Job) -> None:
-    """Stop the run where the audit failed or a gate said no.
+    """Stop the run where the audit failed or a gate said no; the report then tells why.
 
     Raises:
         KeepRun: with the `GateError` that tells why.
@@ -47,6 +48,7 @@ def check(job: Job) -> None:
     verdicts = [Verdict(**verdict) for verdict in figures["gates"]]
     reasons = refusals(figures["leakage_audit"], verdicts)
     if reasons:
+        write_report(job.folder)
         place = job.settings.runs / job.folder.run_id / "evaluation.json"
         raise KeepRun(GateError("\n".join([*reasons, f"nothing was promoted; see {place}"])))
 

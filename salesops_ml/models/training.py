@@ -99,6 +99,8 @@ def fit_voices(
 ) -> Voices:
     """Fit the voices that `only` gives weight to; all of them where it is None.
 
+    The classifier is always fitted: where it has no say in the score it still gives the reasons.
+
     Args:
         trees: numbers of trees found earlier (ending, winning, classifier).
         watch: later looks and their labels, on which growing stops.
@@ -109,12 +111,15 @@ def fit_voices(
     timing = _fit_timing(learn, labels, encoder, settings, trees, watch)
     won, weight = horizon_target(labels, models.horizon_days)
     classifier = logistic = None
-    if _speaks(only, "classifier") and _two_sided(won, weight):
+    if _two_sided(won, weight):
+        later = _classifier_rows(*watch, encoder, settings) if watch else None
+        later = later if later and len(set(later.target)) == 2 else None
+        unwatched = None if later else models.trees // 3
         classifier = fit_binary(
             _classifier_rows(learn, labels, encoder, settings),
             Columns(encoder.names, tuple(encoder.worded)),
-            trees=trees[2] if trees else None,
-            watch=_classifier_rows(*watch, encoder, settings) if watch else None,
+            trees=trees[2] if trees else unwatched,
+            watch=later,
             **shared,
         )
     if _speaks(only, "logistic") and _two_sided(won, weight):

@@ -121,6 +121,10 @@ def test_a_gate_stops_the_run_before_anything_is_promoted(workspace: Workspace) 
     assert workspace.latest == before
     kept = sorted(p for p in (workspace.path / "runs").iterdir() if not p.is_symlink())[-1]
     assert json.loads((kept / "evaluation.json").read_text())["gates"][0]["passed"] is False
+    assert (
+        "win.log_loss" in (kept / "report.html").read_text()
+        or "log-loss" in (kept / "report.html").read_text()
+    )
 
 
 def test_promote_and_roll_back(workspace: Workspace) -> None:
