@@ -14,8 +14,8 @@ PHRASES = {
     "f_age_days": "{:.0f} days old",
     "f_stage": "stage {}",
     "f_stages_seen": "{:.0f} stages seen",
-    "f_stage_position": "stage number {:.0f} of the process",
-    "f_furthest_position": "came as far as stage number {:.0f}",
+    "f_stage_position": "at place {:.0f} of the process",
+    "f_furthest_position": "came as far as place {:.0f} of the process",
     "f_visits_of_stage": "visit {:.0f} to this stage",
     "f_moves": "{:.0f} stage moves",
     "f_moves_14d": "{:.0f} stage moves in 14 days",
@@ -68,9 +68,13 @@ def in_words(feature: str, value: Any) -> str:
         ('27 days in this stage', 'lead source: web')
         >>> in_words("f_kind_meeting_30d", 2.0), in_words("f_overdue", 1.0)
         ('meeting: 2 in 30 days', 'past its expected close')
+        >>> in_words("f_days_since_quote", None)
+        'no quote yet'
     """
     name = feature.removeprefix("f_").removeprefix("x_").replace("_", " ")
     if value is None or value != value:
+        if feature.startswith("f_days_since_"):
+            return f"no {name.removeprefix('days since ')} yet"
         return f"{name}: not known"
     if isinstance(value, str):
         value = value.replace("_", " ")
