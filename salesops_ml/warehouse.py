@@ -12,7 +12,7 @@ import itertools
 import json
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -214,17 +214,32 @@ def publish(
         return False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".ingest-") as folder:
-            fresh = Path(folder) / path.name
+        with _workshop(path.parent) as folder:
+            fresh = folder / path.name
             if mode == "merge" and path.exists():
                 shutil.copyfile(path, fresh)
             with _interruptible(), duckdb.connect(str(fresh)) as raw:
                 _write(raw, tables, digest=digest, ingested_at=ingested_at)
                 _write_landing(raw, landing)
-            _put_in_place(url, fresh, _written_truth(tables.truth, Path(folder) / "truth"))
+            _put_in_place(url, fresh, _written_truth(tables.truth, folder / "truth"))
     except (OSError, duckdb.IOException) as error:
         raise DataError(f"{path}: cannot be written: {error}; check the folder's rights") from error
     return True
+
+
+@contextmanager
+def _workshop(parent: Path) -> Iterator[Path]:
+    """A folder to build in, which is gone afterwards, at whatever moment Ctrl-C comes."""
+    folder = parent / f".ingest-{uuid.uuid4().hex[:12]}"
+    try:
+        folder.mkdir()
+        yield folder
+    finally:
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+        except KeyboardInterrupt:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 @contextmanager
@@ -345,17 +360,18 @@ def _written_truth(truth: dict[str, pa.Table], scratch: Path) -> Path | None:
 
 
 def _put_in_place(url: str, fresh: Path, truth: Path | None) -> None:
-    """Swap the new file and its truth for the old ones; interrupted, the old ones stay."""
+    """Swap the new file and its truth for the old ones; interrupted, both are old or both are new."""
     target, aside = truth_folder(url), fresh.with_name("truth-before")
-    if target.exists():
-        os.replace(target, aside)
     try:
+        if target.exists():
+            os.replace(target, aside)
         if truth is not None:
             os.replace(truth, target)
         os.replace(fresh, database_path(url))
     except BaseException:
-        if truth is not None and target.exists():
-            os.replace(target, truth)
-        if aside.exists():
-            os.replace(aside, target)
+        if fresh.exists():
+            if truth is not None and not truth.exists():
+                shutil.rmtree(target)
+            if aside.exists():
+                os.replace(aside, target)
         raise
