@@ -1,7 +1,7 @@
 """A panel of series, checked where it enters: one row per series and period, finite, on the calendar.
 
 Columns: `unique_id`, `ds` (moments with a pandas frequency, or whole numbers with an integer step),
-`y`. Extra columns are carried by nobody and named in the error.
+`y`; others are left aside.
 """
 
 from __future__ import annotations

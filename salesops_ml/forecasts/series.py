@@ -9,7 +9,7 @@ comes from replayed errors (`conformal`). Series that no model can help are hand
 | constant | every value is the same | that value, no width |
 | short | fewer than 3 periods | mean of what there is |
 | intermittent | 40 % of the periods or more are 0 | exponentially smoothed level |
-| brief | fewer than 12 periods | combination and smoothed level, half each |
+| young | fewer than 12 periods | combination and smoothed level, half each |
 | regular | all others | the combination |
 
 A trend seen over a handful of periods thus counts half. Missing periods inside a series are filled
@@ -30,7 +30,7 @@ from salesops_ml.forecasts.conformal import Forecaster, half_widths
 from salesops_ml.forecasts.panel import Series, read_panel
 from salesops_ml.forecasts.smoothing import combined, smoothed_level
 
-SHORT, BRIEF = 3, 12
+SHORT, YOUNG = 3, 12
 INTERMITTENT_SHARE = 0.4
 _CHUNK = 512
 
@@ -92,7 +92,7 @@ def series_rules(panel: pd.DataFrame, *, freq: str | int) -> pd.DataFrame:
     Example:
         >>> panel = pd.DataFrame({"unique_id": "a", "ds": [1, 2, 4], "y": [3.0, 5.0, 4.0]})
         >>> series_rules(panel, freq=1).to_dict("records")
-        [{'unique_id': 'a', 'rule': 'brief', 'gaps': 1}]
+        [{'unique_id': 'a', 'rule': 'young', 'gaps': 1}]
     """
     series, _ = read_panel(panel, freq)
     return pd.DataFrame(
@@ -130,7 +130,7 @@ def _rule(values: Floats) -> str:
         return "short"
     if (values == 0).mean() >= INTERMITTENT_SHARE:
         return "intermittent"
-    return "brief" if len(values) < BRIEF else "regular"
+    return "young" if len(values) < YOUNG else "regular"
 
 
 def _forecast(
@@ -177,7 +177,7 @@ def _half_trend(batch: Batch, horizon: int) -> Floats:
 
 
 _FORECASTERS: dict[str, Forecaster] = {
-    "short": _mean, "intermittent": _level, "brief": _half_trend, "regular": _median,
+    "short": _mean, "intermittent": _level, "young": _half_trend, "regular": _median,
 }  # fmt: skip
 
 

@@ -92,7 +92,7 @@ def test_a_planted_season_is_found_and_noise_is_not():
         ([4.0, 6.0], "short", 5.0),
         ([4.0], "short", 4.0),
         ([0, 0, 5, 0, 0, 5, 0, 0, 5, 0, 0, 5], "intermittent", None),
-        ([10, 12, 11, 13, 12, 14], "brief", None),
+        ([10, 12, 11, 13, 12, 14], "young", None),
         ([10, 12, 11, 13, 12, 14] * 2, "regular", None),
     ],
 )
