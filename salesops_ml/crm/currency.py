@@ -62,8 +62,8 @@ def rates_on(
     table = tables.get("exchange_rates")
     foreign = asked[(asked["currency"] != base) & asked["at"].notna()]
     if table is not None and len(foreign):
-        known = table.select(["currency", "day", "rate"]).to_pandas()
-        known["day"] = pd.to_datetime(known["day"]).astype("datetime64[us]")
+        known = table.select(["currency", "rate"]).to_pandas()
+        known["day"] = table["day"].cast(ARROW["timestamp"]).to_pandas()
         found = pd.merge_asof(
             foreign.assign(row=foreign.index).sort_values(["at", "row"]),
             known.sort_values("day"), left_on="at", right_on="day", by="currency",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from salesops_ml.crm.tabular import Cells
 from salesops_ml.errors import SourceError
 from salesops_ml.schema import REJECTS, Attribute, CanonicalTables, no_rejects
 
@@ -98,6 +99,20 @@ def rejects_of(
         "cure": pa.repeat(cure, size),
     }
     return pa.table(filled, schema=REJECTS.arrow())
+
+
+def ragged_rejects(cells: Cells, file: str, table: str) -> pa.Table:
+    """The rows of a file that have more or fewer cells than its header."""
+    reason = f"cells where the header has {cells.columns.num_columns}"
+    rows = [
+        {
+            "source": file, "row": row.line, "table": table, "column": "", "value": row.text,
+            "reason": f"has {row.cells} {reason}",
+            "cure": "quote values that hold the delimiter, and give each row every cell",
+        }
+        for row in cells.ragged
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=REJECTS.arrow())
 
 
 def refuse_mostly_rejected(draft: Draft) -> None:

@@ -18,13 +18,12 @@ import pyarrow.compute as pc
 from salesops_ml.crm.attributes import declared
 from salesops_ml.crm.change_feed import tracked_kinds, with_plain_changes
 from salesops_ml.crm.cursor import CURSOR, cursors
-from salesops_ml.crm.draft import FILE, LINE, Draft, joined, place, rejects_of
+from salesops_ml.crm.draft import FILE, LINE, Draft, joined, place, ragged_rejects, rejects_of
 from salesops_ml.crm.file_mapping import MappedColumn, Mapping, mapping_of
 from salesops_ml.crm.source_values import Reader, source_values
 from salesops_ml.crm.tabular import Cells
 from salesops_ml.crm.values import Format, Parsed, as_text, cure, expected, parse, scaled
 from salesops_ml.errors import ConfigError, SourceError
-from salesops_ml.schema import REJECTS
 from salesops_ml.settings import Settings
 from salesops_ml.source_settings import FilesSource, FileTable
 
@@ -92,7 +91,8 @@ def _mapped(mapping: Mapping, cells: Cells, reader: Reader) -> Draft:
     everything = place(cells.columns, str(part.path), cells.lines)
     raw = _selected(everything, part)
     columns: dict[str, pa.ChunkedArray] = {}
-    rejects, bad = [_ragged(mapping, cells)], pa.chunked_array([pa.repeat(False, raw.num_rows)])
+    rejects = [ragged_rejects(cells, str(part.path), table)]
+    bad = pa.chunked_array([pa.repeat(False, raw.num_rows)])
     for column in mapping.columns:
         values = source_values(mapping, column, raw, columns, reader)
         parsed = parse(values, column.kind, column.form)
@@ -133,17 +133,3 @@ def _unreadable(
         values=as_text(values.filter(parsed.bad)), reason=f"is not {expected(column.kind)}",
         cure=cure(column.kind, column.form),
     )  # fmt: skip
-
-
-def _ragged(mapping: Mapping, cells: Cells) -> pa.Table:
-    width = cells.columns.num_columns
-    rows = [
-        {
-            "source": str(mapping.part.path), "row": row.line, "table": mapping.table,
-            "column": "", "value": row.text,
-            "reason": f"has {row.cells} cells where the header has {width}",
-            "cure": "quote values that hold the delimiter, and give each row every cell",
-        }
-        for row in cells.ragged
-    ]  # fmt: skip
-    return pa.Table.from_pylist(rows, schema=REJECTS.arrow())

@@ -17,7 +17,7 @@ from salesops_ml.crm.closings import with_closings
 from salesops_ml.crm.currency import in_base, rates_on
 from salesops_ml.crm.draft import joined
 from salesops_ml.crm.values import plain_text
-from salesops_ml.schema import DEAL_CHANGES, CanonicalTables
+from salesops_ml.schema import DEAL_CHANGES, CanonicalTables, conform
 
 _MOMENT = ["changed_at", "seq"]
 
@@ -31,17 +31,18 @@ def complete_history(tables: CanonicalTables, *, base_currency: str) -> Canonica
     tables = with_closings(tables)
     if "deal_changes" not in tables.tables:
         return tables
-    changes = joined([tables.tables["deal_changes"], _first_values(tables)])
+    recorded = conform("deal_changes", tables.tables["deal_changes"])
+    changes = joined([recorded, _first_values(tables, recorded)])
     changes = joined([changes, _in_company_money(tables, changes, base_currency)])
     return replace(tables, tables={**tables.tables, "deal_changes": changes})
 
 
-def _first_values(tables: CanonicalTables) -> pa.Table:
+def _first_values(tables: CanonicalTables, recorded: pa.Table) -> pa.Table:
     """The row of creation for every deal and tracked field that lacks one."""
     deals = tables.tables["deals"]
     if "created_at" not in deals.column_names:
         return DEAL_CHANGES.arrow().empty_table()
-    changes = tables.tables["deal_changes"].to_pandas()
+    changes = recorded.to_pandas()
     created = deals.select(["deal_id", "created_at"]).to_pandas().dropna()
     ordered = changes.sort_values(["deal_id", *_MOMENT])
     rows = []

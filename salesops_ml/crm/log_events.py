@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from salesops_ml.crm.draft import joined, place, rejects_of
+from salesops_ml.crm.draft import joined, place, ragged_rejects, rejects_of
 from salesops_ml.crm.tabular import Layout, read_cells
 from salesops_ml.crm.values import Format, as_text, cure, parse
 from salesops_ml.errors import ConfigError, SourceError
@@ -49,9 +49,10 @@ def read_events(source: EventLogSource, *, progress: Callable[[int], None] | Non
         SourceError: the file cannot be read, or lacks a column that the mapping names.
         ConfigError: case and activity are mapped to one and the same column.
     """
-    raw = _raw_log(source, progress)
+    raw, ragged = _raw_log(source, progress)
     events = _named(source, raw)
-    raw, events, rejects = _usable(source, raw, events)
+    raw, events, unusable = _usable(source, raw, events)
+    rejects = joined([ragged, unusable])
     frame = events.to_pandas()
     first = frame.drop_duplicates("deal_id").index
     cases = raw.take(pa.array(first))
@@ -88,21 +89,20 @@ def is_xes(source: EventLogSource) -> bool:
     return ".xes" in (suffix.lower() for suffix in source.path.suffixes)
 
 
-def _raw_log(source: EventLogSource, progress: Callable[[int], None] | None) -> pa.Table:
+def _raw_log(
+    source: EventLogSource, progress: Callable[[int], None] | None
+) -> tuple[pa.Table, pa.Table]:
+    """The rows of the file with their places in it, and those that are no rows of its header."""
     if is_xes(source):
         log = read_xes(source.path, typed=False, lines=False, progress=progress)
-        return log.append_column(LINE, pa.array(range(1, log.num_rows + 1), pa.int64()))
+        numbers = pa.array(range(1, log.num_rows + 1), pa.int64())
+        return log.append_column(LINE, numbers), no_rejects()
     layout = Layout(encoding=source.encoding, delimiter=source.delimiter)
     cells = read_cells(source.path, layout, progress=progress)
-    if cells.ragged:
-        row = cells.ragged[0]
-        raise SourceError(
-            f"{source.path}: line {row.line}: has {row.cells} cells where the header has "
-            f"{cells.columns.num_columns}; check the `delimiter` and the quotes there"
-        )
-    if not cells.columns.num_rows:
+    if not cells.columns.num_rows and not cells.ragged:
         raise SourceError(f"{source.path}: holds a header but no events; export it again")
-    return cells.columns.append_column(LINE, cells.lines)
+    ragged = ragged_rejects(cells, str(source.path), "stage_events")
+    return cells.columns.append_column(LINE, cells.lines), ragged
 
 
 def _named(source: EventLogSource, raw: pa.Table) -> pa.Table:

@@ -226,7 +226,7 @@ class _Log:
         found = {}
         for attribute in _ATTRIBUTES(element):
             name = prefix + attribute.get("key")
-            self.kinds.setdefault(name, etree.QName(attribute).localname)
+            self.kinds.setdefault(name, attribute.tag.rpartition("}")[2])
             found[name] = attribute.get("value")
         return found
 
