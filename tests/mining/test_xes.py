@@ -146,6 +146,10 @@ def test_a_gzip_bomb_that_is_no_xml_stops_at_once(tmp_path: Path) -> None:
 
 
 BROKEN = {
+    "a tag that is no name": (
+        b"<log><trace><event><d24:00ate key='n' value='3'/></event></trace></log>",
+        "not well-formed",
+    ),
     "empty": (b"", "is empty"),
     "cut off": (LOG.encode()[:900], "not well-formed"),
     "not closed": (LOG.replace("</log>", "").encode(), "not well-formed"),
