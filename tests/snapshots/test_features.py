@@ -220,13 +220,19 @@ def test_without_histories_there_are_still_features() -> None:
     assert set(data["outcome"]) == {"won", "lost", "open"}
 
 
-def test_deals_without_dates_are_named() -> None:
+def test_deals_without_dates_are_looked_at_once_and_told_by_their_attributes() -> None:
     import pyarrow as pa
 
-    deals = pa.table({"deal_id": ["a"], "status": ["open"]})
-    tables = CanonicalTables({"deals": deals}, no_rejects())
-    with (
-        Warehouse.in_memory(tables) as warehouse,
-        pytest.raises(DataError, match="no deal has `created_at`"),
-    ):
-        open_deals(warehouse, FeatureSpec(()), as_of=datetime(2026, 1, 1))
+    deals = pa.table(
+        {"deal_id": ["a", "b", "c"], "status": ["open", "won", "lost"], "lead_source": list("xyx")}
+    )
+    settings, day = parse({}), datetime(2026, 1, 1)
+    with Warehouse.in_memory(CanonicalTables({"deals": deals}, no_rejects())) as warehouse:
+        spec = learn_spec(warehouse, settings, as_of=day)
+        data = build_dataset(warehouse, settings, spec, as_of=day)
+        told = open_deals(warehouse, spec, as_of=day)
+        with pytest.raises(DataError, match="say `as_of`"):
+            record_end(warehouse)
+    assert data["outcome"].tolist() == ["open", "won", "lost"]
+    assert data["f_lead_source"].tolist() == ["x", "y", "x"]
+    assert told["deal_id"].tolist() == ["a"]
