@@ -87,7 +87,7 @@ def find_slow_kinds(
         q_value = _adjusted(p_values)[best]
         if q_value >= FALSE_SHARE:
             break
-        chosen.append(cells[best])
+        chosen.append(_first_alike(cells, best))
         told.append((float(p_values[best]), float(q_value)))
         fit = fit_pace(stays, mix, rep, [rows for _, _, rows in chosen])
     found = [
@@ -123,6 +123,17 @@ def _known(
         if stage == cell[0] and (rows & cell[2]).sum() > 0.95 * (rows | cell[2]).sum():
             return True
     return False
+
+
+def _first_alike(
+    cells: Sequence[tuple[int, Condition, Mask]], best: int
+) -> tuple[int, Condition, Mask]:
+    """The first cell that holds almost the same stays as the best.
+
+    Where a team sells to one region alone, the two are one set of deals and no data can tell them
+    apart; what is said of the customer comes before what is said of the rep.
+    """
+    return next(cell for cell in cells if _known(cell, [cells[best]]))
 
 
 def _tested(fit: PaceFit, stays: Stays, cells: Sequence[tuple[int, Condition, Mask]]) -> Floats:
