@@ -22,7 +22,7 @@ from salesops_ml.settings import Settings
 from salesops_ml.snapshots import FeatureSpec, open_deals_on
 from salesops_ml.warehouse import Warehouse
 
-REPLAY_ROWS = 60_000
+REPLAY_ROWS = 30_000
 """Rows at risk that a replayed model learns from; enough for the pipeline's total."""
 
 

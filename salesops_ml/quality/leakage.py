@@ -70,6 +70,8 @@ def time_travel_findings(
     sample = [names[int(i)].as_py() for i in np.sort(random.choice(len(names), count, False))]
     tables = copy_tables(warehouse, sample)
     findings = []
+    with Warehouse.in_memory(tables) as before:
+        told = {day: open_deals(before, spec, as_of=day) for day in days}
     for how in ("delete", "corrupt"):
         moved: set[str] = set()
         looks = 0
@@ -77,10 +79,9 @@ def time_travel_findings(
             changed = without_future(
                 tables, as_of=day, how=how, seed=settings.seed + number, fixed=spec.fixed
             )
-            with Warehouse.in_memory(tables) as before, Warehouse.in_memory(changed) as after:
-                told = open_deals(before, spec, as_of=day)
-                looks += len(told)
-                moved |= set(compare(told, open_deals(after, spec, as_of=day)))
+            looks += len(told[day])
+            with Warehouse.in_memory(changed) as after:
+                moved |= set(compare(told[day], open_deals(after, spec, as_of=day)))
         evidence = (
             f"{looks} looks on {len(days)} days, future and today's values {how.rstrip('e')}ed"
         )
