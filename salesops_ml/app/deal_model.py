@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from salesops_ml.evaluation.censoring import CODES
 from salesops_ml.evaluation.measure import (
     Judged,
     measure_dates,
@@ -32,7 +33,7 @@ from salesops_ml.snapshots import FeatureSpec, build_dataset
 from salesops_ml.warehouse import Warehouse
 
 OURS = "deal_scores"
-CODE_WORDS = {0: "open", 1: "won", 2: "lost"}
+CODE_WORDS = {code: word for word, code in CODES.items()}
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from salesops_ml.models import DealScores
 from salesops_ml.registry import (
     LoggedModel,
     Run,
-    champion_version,
     load_champion,
     log_deal_model,
     log_revenue_model,
@@ -144,11 +143,6 @@ def apply_plan(target: SqlTarget, plan: WriteBackPlan, *, run_id: str, at: datet
         return target.apply(plan, run_id=run_id, at=at)
     finally:
         target.dispose()
-
-
-def has_champion(settings: Settings) -> bool:
-    """Whether a deal model is in use."""
-    return champion_version(settings, settings.registry.deal_model) is not None
 
 
 def model_folder(folder: RunFolder) -> Path:
