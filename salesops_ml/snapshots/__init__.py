@@ -7,7 +7,7 @@ from salesops_ml.snapshots.dataset import (
     record_end,
     snapshot,
 )
-from salesops_ml.snapshots.features import FeatureSpec, learn_spec
+from salesops_ml.snapshots.feature_spec import FeatureSpec, learn_spec
 from salesops_ml.snapshots.spine import history_spine, open_spine
 from salesops_ml.snapshots.undated import is_dated
 

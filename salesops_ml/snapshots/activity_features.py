@@ -2,50 +2,76 @@
 
 from __future__ import annotations
 
+import ibis
 import ibis.expr.types as ir
 
 from salesops_ml.snapshots.visible import KEY, days_between, numbered, visible
+from salesops_ml.snapshots.vocabulary import slugs
 from salesops_ml.warehouse import Warehouse
 
 WINDOWS_DAYS = (7, 30, 90)
+CLOSELY_WATCHED = 4
+"""So many of the most usual kinds are counted over a week and a quarter, too."""
+_LEAST_GAP = 1 / 24
 
 
-def activity_features(warehouse: Warehouse, spine: ir.Table, *, kinds: tuple[str, ...]) -> ir.Table:
-    """Counts over 7, 30 and 90 days, recency, and the last activity's kind and outcome.
+def activity_features(
+    warehouse: Warehouse, spine: ir.Table, *, kinds: tuple[str, ...], outcomes: tuple[str, ...]
+) -> ir.Table:
+    """Counts over 7, 30 and 90 days, recency, rhythm, and the last activity's kind and outcome.
 
     f_activities_<n>d: attention paid lately. f_activities: attention ever paid. f_activity_trend:
     the last fortnight against the fortnight before. f_days_since_activity: silence kills deals.
-    f_minutes_30d: time given. f_last_kind, f_last_outcome: what happened last. For each of the
-    usual `kinds`: f_kind_<kind>_30d, f_kind_<kind> and f_days_since_<kind>, since a meeting is not
-    an e-mail.
+    f_activity_gap: the deal's own rhythm, days between two activities. f_silence_of_rhythm: a
+    silence is long only against that rhythm. f_minutes_30d: time given. f_last_kind,
+    f_last_outcome: what happened last. For each of the usual `kinds`: f_kind_<kind>_30d,
+    f_kind_<kind> and f_days_since_<kind>, since a meeting is not an e-mail; for the four most usual
+    f_last_7_days_<kind> and f_last_90_days_<kind>. For each of the usual `outcomes`:
+    f_outcome_<outcome>, how often it came so far.
     """
     acts = numbered(warehouse.table("activities"), "at", "activity_id")
     seen = visible(spine, acts, at="at")
-    ago = days_between(seen["at"], seen.as_of)
-    sums = {f"f_activities_{n}d": (ago < n).sum().cast("float64") for n in WINDOWS_DAYS}
-    for kind in kinds:
-        mine = seen.kind == kind
-        name = slug(kind)
-        sums[f"f_kind_{name}"] = mine.sum().cast("float64")
-        sums[f"f_kind_{name}_30d"] = (mine & (ago < 30)).sum().cast("float64")
-        sums[f"f_days_since_{name}"] = ago.min(where=mine)
-    return seen.group_by(*KEY).agg(
-        **sums,
-        f_activities=seen.count().cast("float64"),
-        f_activity_trend=((ago < 14).sum() - ((ago >= 14) & (ago < 28)).sum()).cast("float64"),
-        f_days_since_activity=ago.min(),
-        f_minutes_30d=seen.duration_minutes.sum(where=ago < 30),
-        f_last_kind=seen.kind.argmax(seen.place),
-        f_last_outcome=seen.outcome.argmax(seen.place, where=seen.outcome.notnull()),
-        f_days_since_outcome=ago.min(where=seen.outcome.notnull()),
+    seen = seen.mutate(ago=days_between(seen["at"], seen.as_of))
+    done = seen.group_by(*KEY).agg(
+        **{f"f_activities_{n}d": _count(seen.ago < n) for n in WINDOWS_DAYS},
+        **_by_kind(seen, kinds),
+        **{f"f_outcome_{n}": _count(seen.outcome == o) for o, n in slugs(outcomes).items()},
+        **_lately(seen),
+        first_activity_ago=seen.ago.max(),
     )
+    gaps = (done.f_activities - 1).nullif(0)
+    gap = (done.first_activity_ago - done.f_days_since_activity) / gaps
+    rhythm = ibis.ifelse(gap > _LEAST_GAP, gap, ibis.ifelse(gap.notnull(), _LEAST_GAP, None))
+    return done.mutate(f_activity_gap=gap, f_silence_of_rhythm=done.f_days_since_activity / rhythm)
 
 
-def slug(kind: str) -> str:
-    """`kind` as a piece of a column name.
+def _by_kind(seen: ir.Table, kinds: tuple[str, ...]) -> dict[str, ir.Value]:
+    sums: dict[str, ir.Value] = {}
+    for number, (kind, name) in enumerate(slugs(kinds).items()):
+        mine = seen.kind == kind
+        sums[f"f_kind_{name}"] = _count(mine)
+        sums[f"f_kind_{name}_30d"] = _count(mine & (seen.ago < 30))
+        sums[f"f_days_since_{name}"] = seen.ago.min(where=mine)
+        if number < CLOSELY_WATCHED:
+            sums[f"f_last_7_days_{name}"] = _count(mine & (seen.ago < 7))
+            sums[f"f_last_90_days_{name}"] = _count(mine & (seen.ago < 90))
+    return sums
 
-    Example:
-        >>> slug("Follow-up call")
-        'follow_up_call'
-    """
-    return "".join(c if c.isalnum() else "_" for c in kind.lower()).strip("_")
+
+def _lately(seen: ir.Table) -> dict[str, ir.Value]:
+    told = seen.outcome.notnull()
+    trend = (seen.ago < 14).sum() - ((seen.ago >= 14) & (seen.ago < 28)).sum()
+    milli = (seen.duration_minutes * 1000).round().cast("int64")
+    return {
+        "f_activities": seen.count().cast("float64"),
+        "f_activity_trend": trend.cast("float64"),
+        "f_days_since_activity": seen.ago.min(),
+        "f_minutes_30d": milli.sum(where=seen.ago < 30).cast("float64") / 1000,
+        "f_last_kind": seen.kind.argmax(seen.place),
+        "f_last_outcome": seen.outcome.argmax(seen.place, where=told),
+        "f_days_since_outcome": seen.ago.min(where=told),
+    }
+
+
+def _count(condition: ir.Value) -> ir.Value:
+    return condition.sum().cast("float64")

@@ -16,7 +16,8 @@ import pandas as pd
 from salesops_ml.errors import DataError
 from salesops_ml.settings import Settings
 from salesops_ml.snapshots.closings import closings
-from salesops_ml.snapshots.features import FeatureSpec, feature_table
+from salesops_ml.snapshots.feature_spec import FeatureSpec
+from salesops_ml.snapshots.features import feature_table
 from salesops_ml.snapshots.spine import history_spine, open_spine
 from salesops_ml.snapshots.undated import is_dated, undated_spine, with_bare_outcome
 from salesops_ml.snapshots.visible import KEY, days_between
@@ -106,11 +107,12 @@ def _with_outcome(warehouse: Warehouse, table: ir.Table, *, as_of: datetime) -> 
         ended_at=later.closed_at.argmin(later.recorded_at), won=later.won.argmin(later.recorded_at)
     )
     joined = table.left_join(first, list(KEY))
+    days = days_between(joined.as_of, joined.ended_at)
     outcome = ibis.cases((joined.ended_at.isnull(), "open"), (joined.won, "won"), else_="lost")
     return joined.select(
         *[table[name] for name in table.columns],
         outcome=outcome,
-        days_to_outcome=ibis.greatest(days_between(joined.as_of, joined.ended_at), 0.0),
+        days_to_outcome=ibis.ifelse(joined.ended_at.isnull(), None, ibis.greatest(days, 0.0)),
         days_observed=days_between(joined.as_of, ibis.literal(as_of)),
     )
 

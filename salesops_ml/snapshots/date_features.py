@@ -6,26 +6,45 @@ import ibis
 import ibis.expr.types as ir
 
 from salesops_ml.snapshots.visible import KEY, days_between
+from salesops_ml.snapshots.working_time import with_working_time
 
 
-def date_features(states: ir.Table, *, fiscal_start_month: int) -> ir.Table:
+def date_features(states: ir.Table, *, fiscal_start_month: int, calendar: ir.Table) -> ir.Table:
     """f_age_days: old deals lose. f_days_to_expected_close, f_overdue: what the rep promised.
-    f_days_to_quarter_end: the push before it. f_month, f_weekday: season and week.
+    f_promised_days: the cycle that was promised at first. f_promise_used: how much of it is gone.
+    f_closes_this_quarter: promised to somebody above. f_expected_days_to_month_end: a close date on
+    the last of a month is a placeholder. f_days_to_quarter_end, f_quarter_month: the push before it.
+    f_month, f_weekday: season and week. f_created_month, f_created_weekday, f_created_hour: when it
+    came in, on local clocks.
     """
     month = (states.as_of.month() - fiscal_start_month + 12) % 3
     quarter_end = states.as_of.truncate("M") + (3 - month).as_interval("M")
     expected = states.expected_close_date.cast("timestamp")
+    promised = days_between(states.created_at, states.first_expected.cast("timestamp"))
     to_close = days_between(states.as_of, expected)
-    return states.select(
-        *KEY,
-        f_age_days=days_between(states.created_at, states.as_of),
+    age = days_between(states.created_at, states.as_of)
+    month_end = expected.truncate("M") + ibis.interval(months=1)
+    dated = states.mutate(
+        f_age_days=age,
         f_days_to_expected_close=to_close,
         f_overdue=(to_close < 0).cast("float64"),
+        f_promised_days=promised,
+        f_promise_used=age / ibis.ifelse(promised > 0, promised, None),
+        f_closes_this_quarter=(expected < quarter_end).cast("float64"),
+        f_expected_days_to_month_end=days_between(expected, month_end) - 1,
         f_days_to_quarter_end=days_between(states.as_of, quarter_end),
+        f_quarter_month=(month + 1).cast("float64"),
         f_month=states.as_of.month().cast("float64"),
         f_weekday=states.as_of.day_of_week.index().cast("float64"),
         f_created_month=states.created_at.month().cast("float64"),
     )
+    dated = with_working_time(dated, calendar, at="created_at", name="worked", shift="shift")
+    local = dated.created_at + dated["shift"].as_interval("s")
+    dated = dated.mutate(
+        f_created_weekday=local.day_of_week.index().cast("float64"),
+        f_created_hour=local.hour().cast("float64"),
+    )
+    return dated.select(*KEY, *[name for name in dated.columns if name.startswith("f_")])
 
 
 def amount_features(states: ir.Table) -> ir.Table:
