@@ -24,14 +24,14 @@ def run(job: Job) -> None:
             prepared = prepare_dataset(warehouse, spec, job.settings, as_of=as_of)
             _write(job, prepared, spec)
         with job.progress.step("leakage audit"):
-            from salesops_ml.quality.leakage import audit
+            from salesops_ml.app.leakage import audit_prepared
 
-            learn = prepared.data[prepared.block.isin(["train", "calibration"])]
-            length = as_of - learn["created_at"].min().to_pydatetime()
-            days = [as_of - length * share for share in (0.5, 0.15)]
-            report = audit(warehouse, learn, spec, job.settings, days=days)
+            report = audit_prepared(warehouse, prepared, spec, job.settings, as_of=as_of)
             job.folder.write_json("leakage_audit", report)
             job.progress.say(f"leakage audit: {report['verdict']}")
+            for found in report["findings"]:
+                if found["verdict"] != "ok":
+                    job.progress.say("{verdict}: {check}: {column}: {evidence}".format(**found))
 
 
 def load(job: Job) -> tuple[Prepared, FeatureSpec]:

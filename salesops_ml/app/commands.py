@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -47,16 +47,12 @@ def ingest(settings: Settings) -> Told:
 
 def profile(settings: Settings) -> Told:
     """Quality report and leakage audit of what the warehouse holds."""
-    from salesops_ml.quality.leakage import audit
+    from salesops_ml.app.leakage import audit_record
     from salesops_ml.quality.report import quality_report
-    from salesops_ml.snapshots import build_dataset, learn_spec
 
     with _open(settings) as (warehouse, as_of):
         values = quality_report(warehouse, as_of=as_of)
-        spec = learn_spec(warehouse, settings, as_of=as_of)
-        data = build_dataset(warehouse, settings, spec, as_of=as_of)
-        day = as_of - timedelta(days=settings.models.horizon_days)
-        values["leakage_audit"] = audit(warehouse, data, spec, settings, days=[day])
+        values["leakage_audit"] = audit_record(warehouse, settings, as_of=as_of)
     lines = [
         f"{check['verdict']:<5} {check['check']}: {check['count']:,}"
         for check in values["checks"]
@@ -185,12 +181,14 @@ def report(settings: Settings) -> Told:
 
 @contextmanager
 def _open(settings: Settings) -> Iterator[tuple[Warehouse, datetime]]:
-    """The warehouse, and the day that the command speaks of."""
-    from salesops_ml.snapshots import record_end
+    """The warehouse, and the day that the command speaks of: today where nothing is dated."""
+    from salesops_ml.snapshots import is_dated, record_end
 
     with Warehouse.open(settings.warehouse, threads=settings.threads) as warehouse:
-        told = settings.as_of
-        yield warehouse, parse_moment(told) if told is not None else record_end(warehouse)
+        if settings.as_of is not None:
+            yield warehouse, parse_moment(settings.as_of)
+        else:
+            yield warehouse, record_end(warehouse) if is_dated(warehouse) else _now()
 
 
 def _now() -> datetime:
