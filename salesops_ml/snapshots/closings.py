@@ -5,6 +5,7 @@ from __future__ import annotations
 import ibis
 import ibis.expr.types as ir
 
+from salesops_ml.snapshots.visible import numbered
 from salesops_ml.warehouse import Warehouse
 
 
@@ -28,17 +29,32 @@ def closings(warehouse: Warehouse) -> ir.Table:
 
 
 def _from_stages(warehouse: Warehouse) -> ir.Table:
-    """Each deal's first entry into a closing stage since it was last open."""
-    events = staged_events(warehouse)
-    before = ibis.window(group_by="deal_id", order_by=[events.entered_at, events.seq])
-    events = events.mutate(was_closed=events.is_closed.lag().over(before).fill_null(False))
-    ends = events.filter(events.is_closed, ~events.was_closed)
-    return ends.select(
+    """Each deal's first entry into a closing stage since it was last open.
+
+    Whether it was open before is told by what was recorded by then: an entry that is written down
+    late does not undo a closing that everybody had seen.
+    """
+    events = numbered(staged_events(warehouse), "entered_at", "seq")
+    ends = events.filter(events.is_closed)
+    before = events.select("deal_id", earlier="place", told="recorded_at", shut="is_closed")
+    pairs = ends.left_join(
+        before,
+        [
+            ends.deal_id == before.deal_id,
+            before.earlier < ends.place,
+            before.told <= ends.recorded_at,
+        ],
+    )
+    states = pairs.group_by("deal_id", "place", "entered_at", "recorded_at", "is_won").agg(
+        was_closed=pairs.shut.argmax(pairs.earlier)
+    )
+    first = states.filter(~ibis.coalesce(states.was_closed, False))
+    return first.select(
         "deal_id",
-        closed_at=ends.entered_at,
-        recorded_at=ends.recorded_at,
-        won=ends.is_won,
-        lost=~ends.is_won,
+        closed_at=first.entered_at,
+        recorded_at=first.recorded_at,
+        won=first.is_won,
+        lost=~first.is_won,
     )
 
 

@@ -44,23 +44,18 @@ def deal_beginnings(warehouse: Warehouse, fixed: Sequence[str], keys: Sequence[s
 
 
 def _first_values(warehouse: Warehouse) -> ir.Table:
-    """The first amount (company currency) and product that the history records."""
+    """The first amount (in the company's currency, where both were told at once) and product."""
     changes = warehouse.table("deal_changes")
     wanted = changes.filter(changes.field.isin(["amount_base", "amount", "product"]))
-    wanted = _in_order(wanted.filter(wanted.new_value.notnull()), "changed_at", "seq")
-
-    def first(what: ir.Value, field: str) -> ir.Value:
-        return what.argmin(wanted.place, where=wanted.field == field)
-
+    wanted = wanted.mutate(foreign=wanted.field == "amount")
+    wanted = wanted.filter(wanted.new_value.notnull())
+    wanted = _in_order(wanted, "foreign", "changed_at", "seq")
+    product = wanted.field == "product"
     return wanted.group_by("deal_id").agg(
-        first_amount=ibis.coalesce(
-            first(wanted.new_value, "amount_base"), first(wanted.new_value, "amount")
-        ).try_cast("float64"),
-        known_amount=ibis.coalesce(
-            first(wanted.recorded_at, "amount_base"), first(wanted.recorded_at, "amount")
-        ),
-        first_product=first(wanted.new_value, "product"),
-        known_product=first(wanted.recorded_at, "product"),
+        first_amount=wanted.new_value.argmin(wanted.place, where=~product).try_cast("float64"),
+        known_amount=wanted.recorded_at.argmin(wanted.place, where=~product),
+        first_product=wanted.new_value.argmin(wanted.place, where=product),
+        known_product=wanted.recorded_at.argmin(wanted.place, where=product),
     )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -12,7 +10,7 @@ import pytest
 
 from salesops_ml.errors import DataError
 from salesops_ml.schema import CanonicalTables, no_rejects
-from salesops_ml.settings import Settings, parse
+from salesops_ml.settings import parse
 from salesops_ml.snapshots import (
     FeatureSpec,
     build_dataset,
@@ -22,45 +20,10 @@ from salesops_ml.snapshots import (
     record_end,
     snapshot,
 )
-from salesops_ml.snapshots.track_record import PRIOR_DEALS
-from salesops_ml.synthetic import WorldParameters, generate
 from salesops_ml.warehouse import Warehouse
+from tests.snapshots.company import World
 
 DAY = pd.Timedelta(days=1)
-
-
-@dataclass
-class World:
-    tables: dict[str, pd.DataFrame]
-    data: pd.DataFrame
-    warehouse: Warehouse
-    spec: FeatureSpec
-    settings: Settings
-    end: datetime
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    made = generate(WorldParameters(deals=700, seed=11))
-    settings = parse({})
-    with Warehouse.in_memory(made) as warehouse:
-        end = record_end(warehouse)
-        spec = learn_spec(warehouse, settings, as_of=end)
-        data = build_dataset(warehouse, settings, spec, as_of=end)
-        names = warehouse.names()
-        frames = {n: warehouse.table(n).to_pyarrow().to_pandas() for n in names}
-        yield World(frames, data, warehouse, spec, settings, end)
-
-
-@pytest.fixture(scope="module")
-def sample(world: World) -> pd.DataFrame:
-    return world.data.sample(120, random_state=5)
-
-
-def seen(world: World, table: str, look: pd.Series, at: str) -> pd.DataFrame:
-    rows = world.tables[table]
-    rows = rows[(rows["deal_id"] == look["deal_id"]) & (rows["recorded_at"] <= look["as_of"])]
-    return rows[rows[at] <= look["as_of"]]
 
 
 def days(span: pd.Timedelta) -> float:
@@ -70,7 +33,7 @@ def days(span: pd.Timedelta) -> float:
 def test_stage_features(world: World, sample: pd.DataFrame) -> None:
     places = world.tables["stages"].set_index("stage")["position"]
     for _, look in sample.iterrows():
-        path = seen(world, "stage_events", look, "entered_at").sort_values(["entered_at", "seq"])
+        path = world.seen("stage_events", look, "entered_at").sort_values(["entered_at", "seq"])
         order = path["stage"].map(places).to_numpy()
         last = path.iloc[-1]
         assert look["f_stage"] == last["stage"] == look["stage"]
@@ -86,7 +49,7 @@ def test_stage_features(world: World, sample: pd.DataFrame) -> None:
 
 def test_changes_activities_and_quotes(world: World, sample: pd.DataFrame) -> None:
     for _, look in sample.iterrows():
-        changes = seen(world, "deal_changes", look, "changed_at").sort_values(["changed_at", "seq"])
+        changes = world.seen("deal_changes", look, "changed_at").sort_values(["changed_at", "seq"])
         amounts = changes[changes["field"] == "amount_base"]["new_value"].dropna().astype(float)
         if len(amounts):
             assert look["amount"] == pytest.approx(amounts.iloc[-1])
@@ -96,35 +59,17 @@ def test_changes_activities_and_quotes(world: World, sample: pd.DataFrame) -> No
         ).dt.days.dropna()
         assert look["f_pushes"] == (moved > 0).sum()
         assert look["f_days_pushed"] == moved.sum()
-        acts = seen(world, "activities", look, "at")
+        acts = world.seen("activities", look, "at")
         ago = (look["as_of"] - acts["at"]) / DAY
         assert look["f_activities"] == len(acts)
         assert look["f_activities_30d"] == (ago < 30).sum()
         assert look["f_kind_meeting"] == (acts["kind"] == "meeting").sum()
         if len(acts):
             assert look["f_days_since_activity"] == pytest.approx(ago.min(), abs=2e-5)
-        quotes = seen(world, "quotes", look, "sent_at").sort_values(["sent_at", "quote_id"])
+        quotes = world.seen("quotes", look, "sent_at").sort_values(["sent_at", "quote_id"])
         assert look["f_quotes"] == len(quotes)
         if len(quotes):
             assert look["f_quote_status"] == quotes.iloc[-1]["status"]
-
-
-def test_a_reps_record_counts_what_was_closed_by_then(world: World, sample: pd.DataFrame) -> None:
-    events = world.tables["stage_events"].sort_values(["deal_id", "entered_at", "seq"])
-    final = events[events["stage"].isin(["Won", "Lost"])].drop_duplicates("deal_id")
-    first = world.tables["deal_changes"].query("field == 'rep_id'").sort_values("changed_at")
-    owner = first.drop_duplicates("deal_id").set_index("deal_id")["new_value"]
-    final = final.assign(owner=final["deal_id"].map(owner))
-    deals = world.tables["deals"].assign(owner=lambda d: d["deal_id"].map(owner))
-    for _, look in sample.iterrows():
-        before = final[final["recorded_at"] <= look["as_of"]]
-        mine = before[before["owner"] == look["rep_id"]]
-        assert look["f_rep_closed"] == len(mine)
-        opened = deals[(deals["owner"] == look["rep_id"]) & (deals["created_at"] <= look["as_of"])]
-        assert look["f_rep_open"] == len(opened) - len(mine)
-        company = (before["stage"] == "Won").mean() if len(before) else 0.5
-        rate = ((mine["stage"] == "Won").sum() + PRIOR_DEALS * company) / (len(mine) + PRIOR_DEALS)
-        assert look["f_rep_win_rate"] == pytest.approx(rate)
 
 
 def test_looks_are_weekly_while_the_deal_is_open(world: World) -> None:
