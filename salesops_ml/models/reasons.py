@@ -18,18 +18,34 @@ from salesops_ml.models.encoding import Encoder
 from salesops_ml.models.wording import in_words
 
 GROUPS = {
-    "stage": ("f_stage", "f_crm_probability", "f_furthest", "f_visits", "f_moves", "f_skips"),
-    "pace": ("f_days_in_stage", "f_age_days", "f_days_per_stage"),
-    "activity": ("f_activit", "f_kind_", "f_days_since_", "f_minutes", "f_last_"),
-    "amount": ("f_log_amount", "f_amount", "f_changes"),
-    "close date": ("f_days_to_expected", "f_overdue", "f_push", "f_days_pushed"),
-    "quotes": ("f_quote", "f_discount"),
+    "stage": (
+        "f_stage", "f_crm_probability", "f_furthest", "f_visits", "f_moves", "f_skips", "f_loops",
+        "f_previous_stage", "f_days_since_back",
+    ),
+    "pace": (
+        "f_days_in_stage", "f_age_", "f_days_per_stage", "f_workdays_in_stage", "f_days_at_",
+        "f_days_in_previous_stage",
+    ),
+    "amount": ("f_log_amount", "f_amount", "f_changes", "f_last_amount"),
+    "close date": (
+        "f_days_to_expected", "f_overdue", "f_push", "f_days_pushed", "f_pulls", "f_promise",
+        "f_closes_this_quarter", "f_expected_days", "f_days_since_push", "f_last_push",
+    ),
+    "quotes": ("f_quote", "f_discount", "f_days_since_quote", "f_days_to_first_quote"),
     "rep": ("f_rep", "f_owner"),
-    "account": ("f_account",),
-    "season": ("f_month", "f_weekday", "f_created_month", "f_days_to_quarter_end"),
-    "forecast category": ("f_forecast_category",),
+    "account": ("f_account", "f_days_since_account"),
+    "season": (
+        "f_month", "f_weekday", "f_created_", "f_days_to_quarter_end", "f_quarter_month",
+        "f_win_rate_",
+    ),
+    "forecast category": ("f_forecast_category", "f_category_changes"),
     "product and source": ("f_product", "f_lead_source", "f_deal_type", "f_pipeline"),
-}
+    "activity": (
+        "f_activit", "f_kind_", "f_days_since_", "f_minutes", "f_last_", "f_outcome_",
+        "f_silence", "f_days_to_first_activity",
+    ),
+}  # fmt: skip
+"""What a feature is about, by its first letters; the first group that knows them has it."""
 EXCEPTIONS = {
     "f_days_since_quote": "quotes",
     "f_days_since_amount_change": "amount",
