@@ -20,6 +20,10 @@ BREAK = 3.0
 """A shift this many times the usual drift is a break."""
 BINS = 10
 FILLED, EMPTY = 0.5, 0.02
+FAR = 0.25
+"""Standard deviations, or share filled, by which a column must have moved."""
+NORMAL_SPREAD = 3.29
+"""From the 5th to the 95th hundredth of a normal distribution, in standard deviations."""
 SMALLEST = 0.01
 """Share that an empty class is given, so that one new value does not outweigh all others."""
 AGES = (1, 2, 4, 8, 16)
@@ -140,13 +144,37 @@ def _compare(name: str, pair: Pair, before: list[Pair]) -> Finding | None:
         return Finding(CHECK, name, evidence, "warn")
     index = pair.stability(name)
     usual = max([past.stability(name) for past in before], default=0.0) if index > ALARM_PSI else 0
-    if index <= max(ALARM_PSI, BREAK * usual):
+    if index <= max(ALARM_PSI, BREAK * usual) or not _moved_far(name, pair, here):
         return None
     evidence = (
         f"population stability index {index:.2f} between learning and test rows, "
         f"{max(usual, 0):.2f} between earlier and later learning rows"
     )
     return Finding(CHECK, name, evidence, "warn")
+
+
+def _moved_far(name: str, pair: Pair, here: list[float]) -> bool:
+    """Whether numbers moved by a good part of their spread, not only from one class to the next.
+
+    Few values that wander a little, such as the usual days in each stage, fill other classes without
+    being other values. The distance is the mean gap between quantiles, in standard deviations.
+    """
+    one, other = (plain(values) for values in pair.column(name))
+    if not pd.api.types.is_float_dtype(one) or abs(here[0] - here[1]) > FAR:
+        return True
+    quantiles = [_quantiles(v, w) for v, w in zip((one, other), pair.weights, strict=True)]
+    spread = float(quantiles[0][-1] - quantiles[0][0]) / NORMAL_SPREAD
+    return float(np.abs(quantiles[0] - quantiles[1]).mean()) > FAR * spread
+
+
+def _quantiles(values: pd.Series, weight: Floats) -> Floats:
+    """Weighted quantiles from the 5th to the 95th hundredth of what is known."""
+    known = values.notna().to_numpy()
+    numbers = values.to_numpy(np.float64)[known]
+    order = np.argsort(numbers, kind="stable")
+    mass = np.cumsum(weight[known][order])
+    places = np.searchsorted(mass, np.linspace(0.05, 0.95, 19) * mass[-1])
+    return np.asarray(numbers[order][np.minimum(places, len(numbers) - 1)])
 
 
 def stability(one: Floats, other: Floats) -> float:
