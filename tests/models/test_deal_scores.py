@@ -88,7 +88,7 @@ def test_a_missing_feature_is_named(company: Company) -> None:
 def test_a_model_of_another_feature_version_is_refused(company: Company, tmp_path: Path) -> None:
     company.model.save(tmp_path)
     path = tmp_path / "deal_scores.json"
-    path.write_text(path.read_text().replace('"version": 1', '"version": 99'))
+    path.write_text(path.read_text().replace(f'"version": {company.spec.version}', '"version": 99'))
     with pytest.raises(ModelError, match="features of version 99"):
         DealScores.load(tmp_path)
 
