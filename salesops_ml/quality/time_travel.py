@@ -18,7 +18,7 @@ from salesops_ml.schema import TABLES, CanonicalTables, no_rejects
 from salesops_ml.snapshots.visible import KEY
 from salesops_ml.warehouse import Warehouse
 
-How = Literal["delete", "corrupt"]
+How = Literal["delete", "corrupt", "mix"]
 
 
 def copy_tables(warehouse: Warehouse, deals: list[str] | None = None) -> CanonicalTables:
@@ -43,6 +43,7 @@ def without_future(
     """`tables` with everything after `as_of`, and today's values, deleted or corrupted.
 
     Args:
+        how: delete later rows, corrupt them, or (`mix`) delete a half and corrupt the rest.
         fixed: columns of `deals` declared as known at creation; they stay.
     """
     random = np.random.default_rng(seed)
@@ -79,6 +80,8 @@ def _history(
     if how == "delete" or not pc.any(later).as_py():
         return early
     rows = table.filter(later)
+    if how == "mix":
+        rows = rows.filter(pa.array(random.random(rows.num_rows) < 0.5))
     key = set(TABLES[name].key) | {"recorded_at"}
     for i, column in enumerate(rows.schema):
         if column.name not in key:
