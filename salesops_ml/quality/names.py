@@ -36,17 +36,26 @@ SUSPECT = 0.8
 BEYOND_TIME = 0.1
 SIDE_BY_SIDE = 0.8
 UNIQUE = 0.9
+CLOSE = 10
 DAY_LIKE_PARTS = (86_400, 3_600, 60, 1)
 
 
 @dataclass(frozen=True)
 class Order:
-    """One way to put deals in order: by what, in words; the values; whether a model can see them."""
+    """One way to put deals in order.
+
+    Attributes:
+        column, how: of which column, and by what of it, in words.
+        values: to order by.
+        seen: whether a model can see them.
+        suspect: whether a strong order is odd; an attribute may honestly be strong, an id not.
+    """
 
     column: str
     how: str
     values: pd.Series
     seen: bool
+    suspect: bool = True
 
 
 def name_findings(looks: Looks) -> list[Finding]:
@@ -75,14 +84,14 @@ def name_findings(looks: Looks) -> list[Finding]:
 
 
 def _told(order: Order, power: float, alike: float) -> Finding | None:
-    if max(power, alike) <= SUSPECT:
+    fails = order.seen and max(power, alike) > ALARM_AUC
+    if max(power, alike) <= (SUSPECT if order.suspect else ALARM_AUC):
         return None
     evidence = f"{order.how} ranks won above lost among deals of one time, AUC {power:.3f}"
     if alike > power:
         evidence = f"{order.how} puts deals of one outcome side by side ({alike:.0%} beyond chance)"
     if not order.seen:
         evidence += "; no feature, but was it given when the outcome was known?"
-    fails = order.seen and max(power, alike) > ALARM_AUC
     return Finding(CHECK, order.column, evidence, "fail" if fails else "warn")
 
 
@@ -122,11 +131,27 @@ def _orders(looks: Looks, rows: pd.DataFrame) -> Iterator[Order]:
     if looks.dated:
         for how, values in _clock(rows["created_at"]):
             yield Order("created_at", how, values, seen=True)
-    for column in sorted(looks.declared & set(rows.columns)):
-        if rows[column].nunique() >= UNIQUE * len(rows):
+    for column in sorted(looks.declared & set(looks.features)):
+        if is_id(rows[column]):
             seen = pd.api.types.is_numeric_dtype(rows[column])
             for how, values in id_orders(rows[column]):
-                yield Order(column, how, values, seen=seen)
+                yield Order(column, how, values, seen=seen, suspect=not seen)
+
+
+def is_id(values: pd.Series) -> bool:
+    """Whether nearly every deal has a value of its own: words, or whole numbers close together.
+
+    Example:
+        >>> is_id(pd.Series(["q-1", "q-2"])), is_id(pd.Series([7.0, 8.0])), is_id(pd.Series([0.2, 0.9]))
+        (True, True, False)
+    """
+    known = values.dropna()
+    if known.nunique() < UNIQUE * max(len(values), 1):
+        return False
+    if not pd.api.types.is_numeric_dtype(known):
+        return plain(known).dtype == object
+    numbers = known.to_numpy(np.float64)
+    return bool((numbers == np.round(numbers)).all() and np.ptp(numbers) < CLOSE * len(numbers))
 
 
 def id_orders(ids: pd.Series) -> Iterator[tuple[str, pd.Series]]:

@@ -24,6 +24,7 @@ FAR = 0.25
 """Standard deviations, or share filled, by which a column must have moved."""
 NORMAL_SPREAD = 3.29
 """From the 5th to the 95th hundredth of a normal distribution, in standard deviations."""
+SURE = 3.0
 SMALLEST = 0.01
 """Share that an empty class is given, so that one new value does not outweigh all others."""
 AGES = (1, 2, 4, 8, 16)
@@ -108,7 +109,7 @@ class Pair:
             np.bincount(code, weights=weight, minlength=kinds) / weight.sum()
             for code, weight in zip(codes, self.weights, strict=True)
         ]
-        return stability(*shares) - (kinds - 1) * (1 / self.sizes[0] + 1 / self.sizes[1])
+        return stability(*shares) - chance_stability(kinds, *self.sizes)
 
 
 def _some(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -151,6 +152,19 @@ def _compare(name: str, pair: Pair, before: list[Pair]) -> Finding | None:
         f"{max(usual, 0):.2f} between earlier and later learning rows"
     )
     return Finding(CHECK, name, evidence, "warn")
+
+
+def chance_stability(kinds: int, *sizes: int) -> float:
+    """What the index of equal blocks of so many deals hardly ever exceeds: a scaled chi-square.
+
+    Yurdakul & Naranjo (2020), Journal of Risk Model Validation 14.
+
+    Example:
+        >>> round(chance_stability(11, 1000, 200), 3)
+        0.141
+    """
+    free = kinds - 1
+    return float((free + SURE * np.sqrt(2 * free)) * sum(1 / size for size in sizes))
 
 
 def _moved_far(name: str, pair: Pair, here: list[float]) -> bool:
