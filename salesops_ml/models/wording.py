@@ -96,6 +96,7 @@ PHRASES = {
     "f_lead_source_win_rate": "deals of this source win {:.0%}",
     "f_deal_type_win_rate": "deals of this type win {:.0%}",
     "f_pipeline_win_rate": "deals of this pipeline win {:.0%}",
+    "f_days_since_anything": "{:.0f} days since anything happened",
     "f_days_since_account_win": "{:.0f} days since the account's last win",
 }
 """How a feature is told; others are told by the rules of `in_words`."""

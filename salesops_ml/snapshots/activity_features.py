@@ -13,6 +13,10 @@ WINDOWS_DAYS = (7, 30, 90)
 CLOSELY_WATCHED = 4
 """So many of the most usual kinds are counted over a week and a quarter, too."""
 _LEAST_GAP = 1 / 24
+TAKEN = (
+    "activity", "outcome", "quote", "amount_change", "push", "back", "anything", "account_win",
+)  # fmt: skip
+"""What other features are called after `f_days_since_`."""
 
 
 def activity_features(
@@ -45,9 +49,22 @@ def activity_features(
     return done.mutate(f_activity_gap=gap, f_silence_of_rhythm=done.f_days_since_activity / rhythm)
 
 
+def kind_names(kinds: tuple[str, ...]) -> dict[str, str]:
+    """Each kind's piece of a column name; a kind called as another feature is says that it is one.
+
+    Example:
+        >>> kind_names(("Call", "Quote"))
+        {'Call': 'call', 'Quote': 'quote_activity'}
+    """
+    return {
+        kind: f"{name}_activity" if name in TAKEN or name.startswith("quote_") else name
+        for kind, name in slugs(kinds).items()
+    }
+
+
 def _by_kind(seen: ir.Table, kinds: tuple[str, ...]) -> dict[str, ir.Value]:
     sums: dict[str, ir.Value] = {}
-    for number, (kind, name) in enumerate(slugs(kinds).items()):
+    for number, (kind, name) in enumerate(kind_names(kinds).items()):
         mine = seen.kind == kind
         sums[f"f_kind_{name}"] = _count(mine)
         sums[f"f_kind_{name}_30d"] = _count(mine & (seen.ago < 30))

@@ -24,6 +24,17 @@ SPEEDS = {
 }
 """Feature: how long ago the first such thing was, which its age turns into how soon it came."""
 
+SIGNS = (
+    "f_age_days",
+    "f_days_in_stage",
+    "f_days_since_activity",
+    "f_days_since_quote",
+    "f_days_since_amount_change",
+    "f_days_since_push",
+)
+"""How long ago the last of each sign of life was."""
+_LONG = 1e6
+
 
 def with_relations(table: ir.Table) -> ir.Table:
     """`table` with the ratios and speeds whose parts it has.
@@ -32,7 +43,7 @@ def with_relations(table: ir.Table) -> ir.Table:
     they became. f_amount_of_rep: more than the rep is used to. f_amount_of_won,
     f_amount_of_segment: more than is usually sold, over all or in the segment. f_quote_of_amount:
     quoted below what was hoped. f_days_to_first_activity: speed to lead. f_days_to_first_quote: how
-    soon there was something to say yes to.
+    soon there was something to say yes to. f_days_since_anything: since anybody did anything at all.
     """
     here = set(table.columns)
     columns: dict[str, ir.Value] = {}
@@ -43,4 +54,11 @@ def with_relations(table: ir.Table) -> ir.Table:
         if ago in here:
             soon = ibis.greatest(table.f_age_days - table[ago], 0.0)
             columns[name] = ibis.ifelse(table[ago].notnull(), soon, None)
+    columns["f_days_since_anything"] = _least([table[name] for name in SIGNS if name in here])
     return table.mutate(**columns)
+
+
+def _least(values: list[ir.Value]) -> ir.Value:
+    """The least of the values that there are; null where there is none."""
+    least = ibis.least(*[value.fill_null(_LONG) for value in values], _LONG)
+    return ibis.ifelse(least < _LONG, least, None)

@@ -118,6 +118,26 @@ def test_words_that_would_share_a_column_do_not() -> None:
     assert list(slugs(["A-B", "a b", "A/B", "?"]).values()) == ["a_b", "a_b_2", "a_b_3", "other"]
 
 
+def test_a_kind_called_like_another_feature_does_not_hide_it(world: World) -> None:
+    activities = world.tables["activities"].assign(
+        kind=world.tables["activities"]["kind"].replace(
+            {"call": "Activity", "email": "Quote", "task": "quote sent"}
+        )
+    )
+    tables = copy_tables(world.warehouse)
+    renamed = pa.Table.from_pandas(activities, preserve_index=False)
+    tables = replace(tables, tables={**tables.tables, "activities": renamed})
+    before = open_deals(world.warehouse, world.spec, as_of=world.end)
+    with Warehouse.in_memory(tables) as warehouse:
+        spec = learn_spec(warehouse, world.settings, as_of=world.end)
+        after = open_deals(warehouse, spec, as_of=world.end)
+    assert len(set(after.columns)) == len(after.columns)
+    for name in ("f_days_since_activity", "f_days_since_quote", "f_days_since_quote_sent"):
+        pd.testing.assert_series_equal(after[name], before[name])
+    calls = after["f_days_since_activity_activity"].rename("f_days_since_call")
+    pd.testing.assert_series_equal(calls, before["f_days_since_call"])
+
+
 def test_a_specification_of_every_setting_survives_json() -> None:
     spec = FeatureSpec(
         ("stages",), stages=("A", "B"), outcomes=("x",), statuses=("sent",),

@@ -137,9 +137,27 @@ def test_quotes_by_status_and_against_the_deal(world: World, sample: pd.DataFram
     assert quoted > 10
 
 
+def test_since_anything_happened_is_since_the_latest_sign_of_life(
+    world: World, sample: pd.DataFrame
+) -> None:
+    for _, look in sample.iterrows():
+        changes = world.seen("deal_changes", look, "changed_at")
+        amounts = changes["field"].isin(["amount", "amount_base"]) & changes["old_value"].notna()
+        close = changes["field"] == "expected_close_date"
+        pushed = close & (changes["new_value"] > changes["old_value"].fillna("9999"))
+        signs = [
+            world.seen("stage_events", look, "entered_at")["entered_at"],
+            world.seen("activities", look, "at")["at"],
+            world.seen("quotes", look, "sent_at")["sent_at"],
+            changes.loc[amounts | pushed, "changed_at"],
+        ]
+        latest = pd.concat(signs).max()
+        agree(look, {"f_days_since_anything": (look["as_of"] - latest) / DAY})
+
+
 def test_columns_are_bounded_and_hold_numbers_or_words(world: World) -> None:
     features = [name for name in world.data.columns if name.startswith("f_")]
-    assert len(features) <= 150
+    assert len(features) <= 152
     for name in features:
         kind = world.data[name].dtype
         assert kind in (np.dtype(np.float64), np.dtype(object)), name
