@@ -8,6 +8,7 @@ from __future__ import annotations
 from pipelines import data_preparation
 from pipelines.job import Job
 from salesops_ml.app.deal_model import judge
+from salesops_ml.app.model_card import write_model_card
 from salesops_ml.app.report import write_report
 from salesops_ml.app.revenue import judge_forecast
 from salesops_ml.app.run_folder import KeepRun
@@ -18,7 +19,7 @@ STEPS = (("evaluation", 4.0),)
 
 
 def run(job: Job) -> None:
-    """Write evaluation.json and hold it against the gates."""
+    """Write evaluation.json, hold it against the gates, and lay out the model card."""
     with job.progress.step("evaluation"):
         prepared, _ = data_preparation.load(job)
         figures = judge(prepared, job.folder.read_frame("predictions"), job.settings)
@@ -33,6 +34,7 @@ def run(job: Job) -> None:
             f"log-loss {_told(win['log_loss'])} (stage x age {_told(table.get('log_loss'))}),"
             f" AUC {_told(win.get('auc'))}, calibration slope {_told(win.get('calibration_slope'))}"
         )
+        job.progress.say(f"model card: {write_model_card(job.folder).name}")
     for verdict in verdicts:
         job.progress.say(verdict.sentence())
     check(job)

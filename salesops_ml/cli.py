@@ -233,7 +233,11 @@ def _run_phases(settings: Any, names: list[str], json: str | None, *, fresh: boo
     words = [f"run folder: {place}"]
     if (place / "report.html").exists() and "deployment" in names:
         words.append(f"report:     {place / 'report.html'}")
-    _tell(Told("\n".join(words), {"run": str(place)}), json)
+    told = {"run": str(place)}
+    if (place / "model_card.html").exists() and "evaluation" in names:
+        told["model_card"] = str(place / "model_card.html")
+        words.append(f"model card: {told['model_card']}")
+    _tell(Told("\n".join(words), told), json)
 
 
 def _tell(told: Any, json: str | None) -> None:

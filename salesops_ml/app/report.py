@@ -34,14 +34,19 @@ def write_report(folder: RunFolder) -> Path:
 
 def render(folder: RunFolder) -> str:
     """The report as HTML: no part of it is loaded from elsewhere; all data is escaped."""
-    environment = Environment(
+    template = page_environment().get_template("report.html.jinja")
+    return template.render(**_sections(RunFiles(folder)))
+
+
+def page_environment() -> Environment:
+    """How pages are made of templates: everything is escaped, and a name without a value is an error."""
+    return Environment(
         loader=PackageLoader("salesops_ml.app"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    return environment.get_template("report.html.jinja").render(**_sections(RunFiles(folder)))
 
 
 def _sections(files: RunFiles) -> dict[str, Any]:

