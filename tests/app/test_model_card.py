@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import brier_score_loss, roc_auc_score
+from typer.testing import CliRunner
 
 from pipelines.phases import run_phases
 from salesops_ml.app.deal_model import judge, predict_test, prepare_dataset, train
@@ -29,6 +30,7 @@ from salesops_ml.app.model_card_words import (
 )
 from salesops_ml.app.report_files import RunFiles
 from salesops_ml.app.run_folder import RunFolder
+from salesops_ml.cli import app
 from salesops_ml.quality.leakage import audit
 from salesops_ml.settings import Settings, parse
 from salesops_ml.snapshots import learn_spec, record_end
@@ -141,6 +143,21 @@ def test_the_evaluation_writes_the_card(evaluated: RunFolder) -> None:
     assert facts["audit"]["verdict"] == "ok"
     assert page.said("No deal in this data is dated")
     assert page.said("The column part of the source names the blocks.")
+
+
+def test_evaluate_names_the_card_for_people_and_machines(
+    evaluated: RunFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    config = tmp_path / "undated.yaml"
+    config.write_text((evaluated.path / "config.yaml").read_text(encoding="utf-8"))
+    told = CliRunner().invoke(app, ["evaluate", "--config", str(config)])
+    card = re.search(r"^model card: (.*model_card\.html)$", told.stdout, flags=re.MULTILINE)
+    assert card
+    assert Path(card[1]).exists()
+    told = CliRunner().invoke(app, ["evaluate", "--config", str(config), "--json", "-"])
+    values = json.loads(told.stdout[told.stdout.index("{") :])
+    assert Path(values["model_card"]).parent == Path(values["run"])
 
 
 def test_the_page_says_what_the_json_says(evaluated: RunFolder) -> None:
