@@ -88,10 +88,12 @@ class Looks:
     def later(self) -> pd.DataFrame:
         """One look by chance, after the first, at each closed deal, a day or more ahead of its end."""
         ahead = (self.data["outcome"] != "open") & (self.data["days_to_outcome"] >= 1)
-        rows = self.data[ahead.to_numpy() & (self.number > 0)]
-        drawn = np.random.default_rng(self.seed).random(len(rows))
-        order = rows.assign(_drawn=drawn).sort_values(["deal_id", "_drawn"], kind="stable")
-        return order.drop_duplicates("deal_id").drop(columns="_drawn").reset_index(drop=True)
+        places = np.flatnonzero(ahead.to_numpy() & (self.number > 0))
+        drawn = np.random.default_rng(self.seed).random(len(places))
+        keys = pd.DataFrame({"deal": self.data["deal_id"].to_numpy()[places], "drawn": drawn})
+        chosen = keys.sort_values("drawn", kind="stable").drop_duplicates("deal").index
+        rows: pd.DataFrame = self.data.iloc[places[np.sort(chosen)]]
+        return rows.reset_index(drop=True)
 
     @cached_property
     def everybody(self) -> pd.DataFrame:
@@ -158,4 +160,9 @@ def plain(values: pd.Series) -> pd.Series:
 
 
 def _sorted(data: pd.DataFrame) -> pd.DataFrame:
-    return data.sort_values(["deal_id", "as_of"], kind="stable").reset_index(drop=True)
+    """Rows by deal and day; what is so already is not sorted again."""
+    deal, day = data["deal_id"].to_numpy(dtype=object), data["as_of"].to_numpy()
+    rises = (deal[1:] > deal[:-1]) | ((deal[1:] == deal[:-1]) & (day[1:] >= day[:-1]))
+    if not rises.all():
+        data = data.sort_values(["deal_id", "as_of"], kind="stable")
+    return data.reset_index(drop=True)

@@ -114,11 +114,11 @@ class Pair:
 
 def _some(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
     """All looks at as many deals, drawn by chance, as make about `MOST_ROWS` rows."""
-    numbered = rows.assign(_age=np.digitize(rows.groupby("deal_id").cumcount(), AGES))
     deals = rows["deal_id"].unique()
     count = max(int(len(deals) * min(MOST_ROWS / len(rows), 1.0)), 1)
     drawn = np.random.default_rng(seed).choice(len(deals), count, replace=False)
-    return numbered[numbered["deal_id"].isin(deals[drawn])].reset_index(drop=True)
+    some = rows[rows["deal_id"].isin(deals[drawn])].reset_index(drop=True)
+    return some.assign(_age=np.digitize(some.groupby("deal_id").cumcount(), AGES))
 
 
 def _weights(learn: pd.DataFrame, test: pd.DataFrame) -> tuple[Floats, Floats]:
