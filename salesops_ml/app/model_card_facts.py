@@ -40,7 +40,7 @@ def card_facts(files: RunFiles) -> dict[str, Any]:
         "split": _split(files),
         "scores": _scores(files, data),
         "gain_over_stage_age": judged.get("gain_over_stage_age"),
-        "dates": _dates(judged),
+        "dates": _dates(judged) if _is_dated(files) else None,
         "reliability": judged.get("reliability") or [],
         "parts": parts_of_deals(files, data),
         "calibration": _calibration(files),
@@ -54,7 +54,8 @@ def card_facts(files: RunFiles) -> dict[str, Any]:
 def _model(files: RunFiles, data: pd.DataFrame) -> dict[str, Any]:
     made, scores = files.values("environment"), files.scores
     spec = files.values("feature_spec")
-    features = [name for name in data.columns if name.startswith("f_")]
+    named = [str(name) for name in data.columns if str(name).startswith("f_")]
+    features = [name for name in named if data[name].notna().any()]
     return {
         "name": OURS,
         "version": str(scores["model_version"].iloc[0]) if len(scores) else None,
@@ -78,7 +79,7 @@ def _data(files: RunFiles) -> dict[str, Any]:
         "company": files.settings.company.name,
         "source": files.settings.source.type,
         "as_of": None if files.as_of is None else files.as_of.isoformat(),
-        "dated": len(begun) > 0,
+        "dated": _is_dated(files),
         "first_deal": _moment(begun.min()) if len(begun) else None,
         "last_deal": _moment(begun.max()) if len(begun) else None,
         "deals": int(data["deal_id"].nunique()) if "deal_id" in data else 0,
@@ -89,13 +90,20 @@ def _data(files: RunFiles) -> dict[str, Any]:
     }
 
 
+def _is_dated(files: RunFiles) -> bool:
+    """Whether any deal says when it began."""
+    data = files.dataset
+    return bool("created_at" in data and data["created_at"].notna().any())
+
+
 def _label(files: RunFiles) -> dict[str, Any]:
     win = files.evaluation.get("win") or {}
-    horizon = files.settings.models.horizon_days
+    dated = _is_dated(files)
+    within = "within the horizon, counted from the look" if dated else "in the end"
     return {
-        "event": "the deal is won within the horizon, counted from the look",
-        "horizon_days": horizon,
-        "judged_at_days": win.get("horizon_days"),
+        "event": f"the deal is won {within}",
+        "horizon_days": files.settings.models.horizon_days if dated else None,
+        "judged_at_days": win.get("horizon_days") if dated else None,
         "open_deals": "open when the record ends: censored, weighted by IPCW, never counted as lost",
         "known_at": files.values("borders").get("test_from"),
     }

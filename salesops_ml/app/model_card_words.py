@@ -24,22 +24,29 @@ VOICES = {
 
 def intended_use(facts: Facts) -> list[str]:
     """What the model may be used for."""
-    data, horizon = facts["data"], days(facts["label"]["horizon_days"])
+    data = facts["data"]
     uses = [
-        f"Saying of each open deal of {data['company']} how likely it is won within {horizon}, so"
+        f"Saying of each open deal of {data['company']} how likely it is won {_when(facts)}, so"
         " that people look first where it matters.",
-        "Adding up: amount times chance, over many deals, as a part of the revenue forecast.",
+        "Adding up: amount times chance, over many deals"
+        + (", as a part of the revenue forecast." if data["dated"] else "."),
     ]
     if facts["dates"]:
         uses.append("Saying in which range of days a deal closes if it is won.")
     return uses
 
 
+def _when(facts: Facts) -> str:
+    horizon = facts["label"]["horizon_days"]
+    return "in the end" if horizon is None else f"within {days(horizon)}"
+
+
 def limits(facts: Facts) -> list[str]:
     """What it is not for, and what it cannot know."""
-    data, horizon = facts["data"], days(facts["label"]["horizon_days"])
-    told = [f"It says nothing of wins later than {horizon} after the day of the score."]
+    data, told = facts["data"], []
     if data["dated"]:
+        horizon = days(facts["label"]["horizon_days"])
+        told.append(f"It says nothing of wins later than {horizon} after the day of the score.")
         told.append(
             f"It has seen deals begun {day(data['first_deal'])} to {day(data['last_deal'])}. New"
             " products, stages, teams or markets are strange to it: it treats them as an average other."
@@ -70,10 +77,9 @@ def _reps(facts: Facts) -> list[str]:
 
 
 def _missing(facts: Facts) -> list[str]:
-    missing = facts["missing_tables"]
-    if not missing:
+    names = [table_name(name) for name in facts["missing_tables"] if "." not in name]
+    if not names:
         return []
-    names = [table_name(name) for name in missing]
     return [
         f"It was made without {listed(names, last='or')}: what they would tell, it cannot know."
     ]
@@ -98,6 +104,11 @@ def label_words(facts: Facts) -> str:
     """What is promised, and how open deals are counted."""
     label = facts["label"]
     horizon, judged = label["horizon_days"], known(label["judged_at_days"])
+    if horizon is None:
+        return (
+            "“Won” means: won in the end. Nothing is dated, so there is no horizon, and it is not known"
+            " how long open deals have been watched."
+        )
     text = (
         f"“Won” means: entered a won stage within {days(horizon)} of the look. A deal that was lost, or"
         " is open on that day, was not won; a deal that is open when the record ends before that day"

@@ -104,7 +104,7 @@ class Looks:
         more = more[~more["deal_id"].isin(self.first["deal_id"])]
         return pd.concat([self.first, more], ignore_index=True)
 
-    @property
+    @cached_property
     def dated(self) -> bool:
         """Whether the deals say when they began."""
         return bool(self.data["created_at"].notna().any()) if "created_at" in self.data else False

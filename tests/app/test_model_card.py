@@ -142,6 +142,10 @@ def test_the_evaluation_writes_the_card(evaluated: RunFolder) -> None:
     assert facts["split"]["blocks"]["test"]["deals"] == 300
     assert facts["audit"]["verdict"] == "ok"
     assert page.said("No deal in this data is dated")
+    assert page.said("how likely it is won in the end")
+    assert not page.said("90 days")
+    assert not page.said("judging, paying or ranking")
+    assert facts["dates"] is None
     assert page.said("The column part of the source names the blocks.")
 
 
