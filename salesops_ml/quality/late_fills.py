@@ -22,6 +22,7 @@ from salesops_ml.warehouse import Warehouse
 CHECK = "filled after closing"
 EMPTY_GAP = 0.5
 NOUGHT_GAP = 0.9
+CHANCE = 1e-6
 CLOSED_FILLED = 0.5
 HARDLY = 0.1
 SUSPECT_GAP = 0.4
@@ -36,7 +37,7 @@ def birth_findings(looks: Looks) -> list[Finding]:
     won = (looks.closed["outcome"] == "won").to_numpy()
     if min(won.sum(), (~won).sum()) < LEAST_DEALS:
         return []
-    findings = []
+    findings: list[Finding] = []
     for name in looks.columns:
         values = looks.closed[name]
         here = values.notna().to_numpy(bool)
@@ -47,7 +48,19 @@ def birth_findings(looks: Looks) -> list[Finding]:
         if gap > EMPTY_GAP:
             told = f"{here[won].mean():.0%} of won, {here[~won].mean():.0%} of lost deals"
             findings.append(Finding(CHECK, name, f"at the first look {how} for {told}", "fail"))
+        elif name in looks.declared:
+            findings += _seldom(name, filled(values), won)
     return findings
+
+
+def _seldom(name: str, here: Bools, won: Bools) -> list[Finding]:
+    """A declared field that few deals have, but only such as ended one way; chance would not do that."""
+    for word, mine in (("won", won), ("lost", ~won)):
+        count = int(here.sum())
+        if count >= LEAST_DEALS and here[mine].sum() == count and mine.mean() ** count < CHANCE:
+            evidence = f"at the first look filled for {count:,} deals, all of them {word}"
+            return [Finding(CHECK, name, evidence, "fail")]
+    return []
 
 
 def _gap(here: Bools, won: Bools) -> float:

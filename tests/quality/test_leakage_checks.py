@@ -139,6 +139,14 @@ def test_noughts_among_sums_are_gaps_but_noughts_among_flags_are_answers() -> No
     assert verdicts(birth_findings(looks)) == {"f_x_close_value": "fail"}
 
 
+def test_a_field_that_few_deals_have_and_all_of_them_won_is_found() -> None:
+    data = deals(f_x_iban=some(0.15, 0.0), f_x_fax=some(0.15, 0.05), f_x_rare=some(0.02, 0.0))
+    assert verdicts(birth_findings(seen(data, "f_x_iban", "f_x_fax", "f_x_rare"))) == {
+        "f_x_iban": "fail"
+    }
+    assert birth_findings(seen(data)) == []
+
+
 def test_only_the_first_look_at_a_deal_tells_what_was_filled_at_its_birth() -> None:
     data = deals(f_late=lambda won, _: np.where(won, "yes", None))
     before = data.assign(f_late=None, as_of=data["as_of"] - timedelta(days=30))
