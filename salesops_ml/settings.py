@@ -134,6 +134,56 @@ class Models(Frozen):
     min_rows_per_leaf: int = Field(40, ge=1)
     max_period_rows: int = Field(180_000, ge=1_000)
     max_classifier_rows: int = Field(80_000, ge=1_000)
+    validation_origins: int = Field(0, ge=0, description="past days to validate on; 0: none")
+
+
+class Range(Frozen):
+    """Where a setting is searched: between `low` and `high`, both included; by factors if `log`."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _rises(self) -> Range:
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError("`low` must lie below `high`, and above 0 where `log` is true")
+        return self
+
+
+SPACE = {
+    "learning_rate": Range(low=0.02, high=0.3, log=True),
+    "leaves": Range(low=5, high=96, log=True),
+    "min_rows_per_leaf": Range(low=10, high=400, log=True),
+    "trees": Range(low=50, high=600, log=True),
+}
+
+
+class Tuning(Frozen):
+    """`salesops tune`: which settings of `models` are searched, on how many past days, for how long.
+
+    `storage` is the database that keeps the trials; workers that name the same one share the work.
+    """
+
+    trials: int = Field(30, ge=1)
+    minutes: float | None = Field(None, gt=0)
+    storage: str = "sqlite:///store/tuning.db"
+    origins: int = Field(3, ge=1, description="where `models.validation_origins` names none")
+    groups: Literal["deal", "account"] = "deal"
+    deal_weight_power: float = Field(1.0, ge=0, le=1, description="1: a voice a deal; 0: a look")
+    heartbeat_seconds: int = Field(30, ge=1, description="a worker silent for twice as long is dead")
+    space: dict[str, Range] = Field(default=SPACE, min_length=1)
+
+    @field_validator("space")
+    @classmethod
+    def _of_models(cls, value: dict[str, Range]) -> dict[str, Range]:
+        for name, span in value.items():
+            field = Models.model_fields.get(name)
+            if field is None or field.annotation not in (int, float):
+                raise ValueError(f"`{name}` is no number among the settings of `models`")
+            for bound in (span.low, span.high):
+                Models.model_validate({name: field.annotation(bound)})
+        return value
 
 
 class Forecast(Frozen):
@@ -222,6 +272,7 @@ class Settings(Frozen):
     snapshots: Snapshots = Snapshots()
     split: Split = Split()
     models: Models = Models()
+    tuning: Tuning = Tuning()
     forecast: Forecast = Forecast()
     mining: Mining = Mining()
     kpis: Kpis = Kpis()
