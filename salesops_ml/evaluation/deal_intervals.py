@@ -52,7 +52,9 @@ class DealDraws:
         return _interval(_ratio(pairs[:, 0], pairs[:, 1]))
 
     def of_slope(self, won: Flags, p: Floats, weight: Floats) -> list[float] | None:
-        """Interval of the calibration slope."""
+        """Interval of the calibration slope; None where all chances are the same or all ended alike."""
+        if np.ptp(p) == 0:
+            return None
         intercept, slope = calibration_line(won, p, weight)
         if not np.isfinite(slope):
             return None

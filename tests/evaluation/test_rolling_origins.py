@@ -257,9 +257,10 @@ def test_intervals_agree_with_drawing_deals_by_hand() -> None:
         assert told[name] == pytest.approx(np.quantile(values, [0.025, 0.975]), abs=slack[name])
 
 
-def test_one_outcome_only_has_no_ranking_and_no_line() -> None:
+def test_one_outcome_or_one_promise_only_has_no_ranking_and_no_line() -> None:
     deals = np.array(["a", "b", "c"], dtype=object)
     draws = DealDraws(deals, draws=20)
     one = (np.array([True, True, True]), np.array([0.2, 0.5, 0.9]), np.ones(3))
     assert draws.of_auc(*one) is None
     assert draws.of_slope(*one) is None
+    assert draws.of_slope(np.array([True, False, True]), np.full(3, 0.5), np.ones(3)) is None
