@@ -22,7 +22,7 @@ from salesops_ml.evaluation.proper_scores import log_loss, logit
 from salesops_ml.evaluation.splits import split_by_time
 from salesops_ml.models import fit_deal_scores
 from salesops_ml.models.baselines import baseline_scores
-from salesops_ml.models.boosting import Columns, Rows, fit_binary
+from salesops_ml.models.boosting import Columns, Rows, fit_booster
 from salesops_ml.models.encoding import Encoder
 from salesops_ml.settings import parse
 from salesops_ml.snapshots import build_dataset, learn_spec, record_end
@@ -77,7 +77,7 @@ def beyond_truth(test: Any, judged: Judged, truth: Any) -> float:
     for side in (0, 1):
         rows = (half == side) & (judged.weight > 0)
         learn = Rows(matrix[rows], judged.won[rows].astype(float), judged.weight[rows])
-        booster = fit_binary(learn, columns, models=models, seed=1, threads=2)
+        booster = fit_booster(learn, columns, models=models, seed=1, threads=2)
         said[half != side] = booster.predict(matrix[half != side])
     weight = judged.weight
     return log_loss(judged.won, said, weight) - log_loss(judged.won, truth, weight)

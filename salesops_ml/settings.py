@@ -128,12 +128,12 @@ class Models(Frozen):
     """The deal model: its horizon and the size of its trees."""
 
     horizon_days: int = Field(90, ge=2, le=1500)
-    trees: int = Field(300, ge=1)
-    learning_rate: float = Field(0.1, gt=0, le=1)
+    trees: int = Field(400, ge=1)
+    learning_rate: float = Field(0.05, gt=0, le=1)
     leaves: int = Field(31, ge=2)
-    min_rows_per_leaf: int = Field(40, ge=1)
-    max_period_rows: int = Field(180_000, ge=1_000)
-    max_classifier_rows: int = Field(80_000, ge=1_000)
+    min_rows_per_leaf: int = Field(80, ge=1)
+    max_period_rows: int = Field(120_000, ge=1_000)
+    max_classifier_rows: int = Field(60_000, ge=1_000)
     validation_origins: int = Field(0, ge=0, description="past days to validate on; 0: none")
 
 

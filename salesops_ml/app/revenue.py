@@ -17,7 +17,7 @@ from salesops_ml.forecasts.pipeline_roll_up import ScoredPipeline
 from salesops_ml.models import Curves, DealScores
 from salesops_ml.models.hazard_table import HazardTable
 from salesops_ml.models.hazards import HazardModel, Looks
-from salesops_ml.models.training import LEAST_OUTCOMES
+from salesops_ml.models.rehearsal import LEAST_OUTCOMES
 from salesops_ml.settings import Settings
 from salesops_ml.snapshots import FeatureSpec, open_deals_on
 from salesops_ml.warehouse import Warehouse
@@ -77,7 +77,7 @@ def _fit_then(
         )
     models = settings.models.model_copy(update={"max_period_rows": REPLAY_ROWS})
     return HazardModel.fit(
-        Looks(before, event, duration),
+        Looks.of(before, labels),
         encoder=model.encoder.fit(before),
         models=models,
         seed=settings.seed,

@@ -18,7 +18,7 @@ from salesops_ml.models.deal_scores import scores_from
 from salesops_ml.models.encoding import Encoder
 from salesops_ml.models.hazard_table import HazardTable
 from salesops_ml.models.logistic import LogisticWin
-from salesops_ml.models.training import horizon_target
+from salesops_ml.models.voices import horizon_target
 from salesops_ml.settings import Settings
 
 

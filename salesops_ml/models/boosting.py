@@ -33,7 +33,7 @@ class Columns:
     worded: tuple[int, ...]
 
 
-def fit_binary(
+def fit_booster(
     rows: Rows,
     columns: Columns,
     *,
@@ -42,17 +42,21 @@ def fit_binary(
     threads: int,
     trees: int | None = None,
     watch: Rows | None = None,
+    classes: int = 2,
 ) -> Any:
-    """A boosted binary classifier on logistic loss; a LightGBM `Booster`.
+    """A boosted classifier on logistic loss; a LightGBM `Booster`.
 
     Row-wise histograms and `deterministic` make one thread and two agree.
 
     Args:
         trees: how many; `models.trees` where None.
         watch: later rows on which growing stops when they no longer gain.
+        classes: more than two ask for a softmax over them.
     """
     lightgbm = import_lightgbm()
     params = parameters(models, seed=seed, threads=threads)
+    if classes > 2:
+        params |= {"objective": "multiclass", "num_class": classes}
     data = _dataset(rows, columns, params)
     watched: dict[str, Any] = {}
     if watch is not None:
@@ -78,6 +82,8 @@ def parameters(models: Models, *, seed: int, threads: int) -> dict[str, Any]:
         "cat_l2": 20.0,
         "max_cat_threshold": 16,
         "feature_fraction": 0.5,
+        "feature_fraction_bynode": 0.5,
+        "path_smooth": 10.0,
         "bagging_fraction": 0.8,
         "bagging_freq": 1,
         "max_bin": 63,

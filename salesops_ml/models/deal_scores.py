@@ -17,19 +17,22 @@ import numpy.typing as npt
 import pandas as pd
 
 from salesops_ml.errors import ModelError
-from salesops_ml.evaluation.censoring import Floats
-from salesops_ml.models.boosting import load_text, predict
+from salesops_ml.models.boosting import load_text
+from salesops_ml.models.calibration import NONE, Calibration
 from salesops_ml.models.curves import QUANTILES, Curves
 from salesops_ml.models.encoding import Encoder
 from salesops_ml.models.hazard_table import HazardTable
 from salesops_ml.models.hazards import HazardModel
+from salesops_ml.models.incidence_boosting import IncidenceModel
 from salesops_ml.models.logistic import LogisticWin
 from salesops_ml.models.probability_interval import ProbabilityInterval
 from salesops_ml.models.reasons import contributions, strongest
+from salesops_ml.models.timing_calibration import TimingMap
+from salesops_ml.models.voices import Timing, Voices
 from salesops_ml.models.win_mass import Stack
 from salesops_ml.snapshots.features import VERSION, FeatureSpec
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -39,41 +42,46 @@ class DealScores:
     Attributes:
         spec: the features that it reads.
         horizon_days: where its curves end.
-        timing: hazards, learned or tabulated.
+        voices: what draws the curves, and the other voices on winning.
         stack: how the voices join; a lone voice `hazards` where there was too little to weigh.
-        classifier, logistic: the other voices, None where unused.
         interval: bands around p_win.
+        calibration: the map from the joint score to p_win.
+        bend: the map from the curves' timing to when held-out deals closed.
         facts: what it was trained on, for the model card.
     """
 
     spec: FeatureSpec
     horizon_days: int
-    timing: HazardModel | HazardTable
+    voices: Voices
     stack: Stack
     interval: ProbabilityInterval
-    encoder: Encoder | None = None
-    classifier: Any = None
-    logistic: LogisticWin | None = None
-    threads: int = 2
+    calibration: Calibration = NONE
+    bend: TimingMap = field(default_factory=TimingMap.straight)
     facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def timing(self) -> Timing:
+        """What draws the curves."""
+        return self.voices.timing
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """The matrix that the learned voices read; None where a table is the model."""
+        return self.voices.encoder
+
+    @property
+    def classifier(self) -> Any:
+        """The boosted classifier, None where a table is the model."""
+        return self.voices.classifier
 
     def curves(self, frame: pd.DataFrame) -> Curves:
         """Chances of having won and lost by each day up to the horizon."""
         timing = self.timing.curves(frame)
-        p_won = self.stack.combine(self.voices(frame, timing))
+        p_won = self.calibration.apply(self.stack.combine(self.voices.said(frame, timing)))
         won, lost = timing.cif_won[:, -1], timing.cif_lost[:, -1]
         not_won = np.maximum(1 - won, 1e-12)
-        return timing.with_mass(p_won, (1 - p_won) * np.clip(lost / not_won, 0, 1))
-
-    def voices(self, frame: pd.DataFrame, timing: Curves) -> dict[str, Floats]:
-        """P(won by the horizon) according to each voice of the stack."""
-        said = {"hazards": timing.cif_won[:, -1]}
-        if self.classifier is not None and self.encoder is not None:
-            matrix = self.encoder.transform(frame)
-            said["classifier"] = predict(self.classifier, matrix, threads=self.threads)
-        if self.logistic is not None:
-            said["logistic"] = self.logistic.predict(frame)
-        return said
+        mass = timing.with_mass(p_won, (1 - p_won) * np.clip(lost / not_won, 0, 1))
+        return self.bend.apply(mass, frame)
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Scores, one row per row of `frame`, same index (see `scores_from`)."""
@@ -86,27 +94,31 @@ class DealScores:
         """
         if self.classifier is None or self.encoder is None:
             return [[] for _ in range(len(frame))]
-        parts = contributions(self.classifier, self.encoder, frame, threads=self.threads)
+        parts = contributions(self.classifier, self.encoder, frame, threads=self.voices.threads)
         return [[vars(reason) for reason in row] for row in strongest(parts, frame)]
 
     def save(self, folder: Path) -> None:
         """LightGBM text and JSON; nothing that runs on loading."""
         folder.mkdir(parents=True, exist_ok=True)
-        if isinstance(self.timing, HazardModel):
+        if not isinstance(self.timing, HazardTable):
             self.timing.save(folder)
         if self.classifier is not None:
             (folder / "classifier.txt").write_text(self.classifier.model_to_string())
         table = self.timing.to_dict() if isinstance(self.timing, HazardTable) else None
+        logistic = self.voices.logistic
         content = {
             "format": FORMAT,
             "spec": json.loads(self.spec.to_json()),
             "horizon_days": self.horizon_days,
             "table": table,
+            "rival": isinstance(self.timing, IncidenceModel),
             "stack": vars(self.stack),
+            "calibration": self.calibration.to_dict(),
+            "bend": self.bend.to_dict(),
             "interval": self.interval.to_dict(),
             "encoder": self.encoder.to_dict() if self.encoder else None,
             "classifier": self.classifier is not None,
-            "logistic": self.logistic.to_dict() if self.logistic else None,
+            "logistic": logistic.to_dict() if logistic else None,
             "facts": self.facts,
         }
         (folder / "deal_scores.json").write_text(json.dumps(content, indent=1, sort_keys=True))
@@ -128,13 +140,11 @@ class DealScores:
         return cls(
             spec=FeatureSpec.from_json(json.dumps(content["spec"])),
             horizon_days=content["horizon_days"],
-            timing=_load_timing(path.parent, content, encoder, threads),
+            voices=_load_voices(path.parent, content, encoder, threads),
             stack=_load_stack(content["stack"]),
             interval=ProbabilityInterval.from_dict(content["interval"]),
-            encoder=encoder,
-            classifier=_load_classifier(path.parent) if content["classifier"] else None,
-            logistic=_load_logistic(content["logistic"], encoder),
-            threads=threads,
+            calibration=Calibration.from_dict(content["calibration"]),
+            bend=TimingMap.from_dict(content["bend"]),
             facts=content["facts"],
         )
 
@@ -174,12 +184,22 @@ def _check_versions(path: Path, content: dict[str, Any]) -> None:
         )
 
 
+def _load_voices(
+    folder: Path, content: dict[str, Any], encoder: Encoder | None, threads: int
+) -> Voices:
+    classifier = _load_classifier(folder) if content["classifier"] else None
+    logistic = _load_logistic(content["logistic"], encoder)
+    timing = _load_timing(folder, content, encoder, threads)
+    return Voices(timing, encoder, classifier, logistic, threads)
+
+
 def _load_timing(
     folder: Path, content: dict[str, Any], encoder: Encoder | None, threads: int
-) -> HazardModel | HazardTable:
+) -> Timing:
     if content["table"] is not None or encoder is None:
         return HazardTable.from_dict(content["table"])
-    return HazardModel.load(folder, encoder, content["horizon_days"], threads)
+    kind = IncidenceModel if content["rival"] else HazardModel
+    return kind.load(folder, encoder, content["horizon_days"], threads)
 
 
 def _load_stack(values: dict[str, Any]) -> Stack:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from salesops_ml.errors import ModelError
 from salesops_ml.evaluation.censoring import Floats
+from salesops_ml.models.clock_guard import clocklike
 
 MIN_ROWS = 20
 MAX_WORDS = 250
@@ -30,9 +31,13 @@ class Encoder:
     def fit(cls, frame: pd.DataFrame) -> Encoder:
         """Learn columns and vocabularies from the `f_*` columns of a training frame.
 
-        Columns that never vary are left out.
+        Columns that never vary are left out, and those that are clocks (`models.clock_guard`).
+
+        Raises:
+            ModelError: no column is left.
         """
-        features = [name for name in frame.columns if name.startswith("f_")]
+        clocks = set(clocklike(frame))
+        features = [name for name in frame.columns if name.startswith("f_") and name not in clocks]
         numeric, words = [], {}
         for name in sorted(features):
             values = frame[name]

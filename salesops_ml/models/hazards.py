@@ -18,10 +18,16 @@ import numpy.typing as npt
 import pandas as pd
 
 from salesops_ml.evaluation.censoring import OPEN, WON, Floats
-from salesops_ml.models.boosting import Columns, Rows, fit_binary, load_text, predict, trees_of
+from salesops_ml.models.boosting import Columns, Rows, fit_booster, load_text, predict, trees_of
 from salesops_ml.models.curves import Curves
 from salesops_ml.models.encoding import Encoder
-from salesops_ml.models.periods_at_risk import interval_edges, rows_at_risk, time_names, with_time
+from salesops_ml.models.periods_at_risk import (
+    in_every_interval,
+    interval_edges,
+    rows_at_risk,
+    time_names,
+    with_time,
+)
 from salesops_ml.settings import Models
 
 CHUNK = 20_000
@@ -29,11 +35,28 @@ CHUNK = 20_000
 
 @dataclass(frozen=True)
 class Looks:
-    """Looks at deals with their outcome as known: event (0 open, 1 won, 2 lost) and days until it."""
+    """Looks at deals with their outcome as known.
+
+    Attributes:
+        event: 0 open, 1 won, 2 lost.
+        duration: days until it, or until the border.
+        followed: days from the look to the border, whatever the outcome.
+    """
 
     frame: pd.DataFrame
     event: npt.NDArray[np.int64]
     duration: Floats
+    followed: Floats
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, labels: pd.DataFrame) -> Looks:
+        """Looks with the labels that `evaluation.splits.labels_at` gave for them."""
+        return cls(
+            frame,
+            labels["event"].to_numpy(np.int64),
+            labels["duration"].to_numpy(float),
+            labels["followed"].to_numpy(float),
+        )
 
 
 @dataclass(frozen=True)
@@ -75,8 +98,8 @@ class HazardModel:
         return cls(
             encoder,
             edges,
-            fit_binary(ending, columns, trees=most[0], watch=watched[0], **shared),
-            fit_binary(winning, columns, trees=most[1], watch=watched[1], **shared),
+            fit_booster(ending, columns, trees=most[0], watch=watched[0], **shared),
+            fit_booster(winning, columns, trees=most[1], watch=watched[1], **shared),
             threads,
         )
 
@@ -97,7 +120,8 @@ class HazardModel:
         return Curves(days, won, lost)
 
     def _chunk(self, frame: pd.DataFrame) -> tuple[Floats, Floats]:
-        risk = with_time(self.encoder.transform(frame), self.encoder.names, None, self.edges)
+        every = in_every_interval(len(frame), self.edges)
+        risk = with_time(self.encoder.transform(frame), self.encoder.names, *every)
         shape = (len(frame), len(self.edges) - 1)
         ends = predict(self.ending, risk, threads=self.threads).reshape(shape)
         wins = predict(self.winning, risk, threads=self.threads).reshape(shape)
@@ -119,7 +143,7 @@ class HazardModel:
 def _rows(looks: Looks, encoder: Encoder, edges: Floats, most: int, seed: int) -> tuple[Rows, Rows]:
     """Rows for `ending` (every interval at risk) and for `winning` (those in which a deal ended)."""
     rows = rows_at_risk(looks.event, looks.duration, edges, most=most, seed=seed)
-    matrix = with_time(encoder.transform(looks.frame), encoder.names, rows, edges)
+    matrix = with_time(encoder.transform(looks.frame), encoder.names, *rows.clock(edges))
     ended = rows.event != OPEN
     won = (rows.event[ended] == WON).astype(float)
     return (

@@ -20,6 +20,8 @@ CLOCKS = {
     "f_days_in_stage": ("days_in_stage_then", 1.0),
     "f_days_to_expected_close": ("days_to_expected_close_then", -1.0),
     "f_days_since_activity": ("days_since_activity_then", 1.0),
+    "f_days_since_quote": ("days_since_quote_then", 1.0),
+    "f_days_since_outcome": ("days_since_outcome_then", 1.0),
 }
 """Features that go on with time, their name then, and the direction in which they go."""
 
@@ -31,7 +33,7 @@ def interval_edges(horizon: int) -> Floats:
         >>> interval_edges(60)[-4:].tolist()
         [50.0, 53.0, 56.0, 60.0]
     """
-    edges = [*range(15), *range(16, 42, 2), *range(44, 63, 3), *range(67, 123, 7)]
+    edges = [*range(33), *range(34, 42, 2), *range(44, 63, 3), *range(67, 123, 7)]
     step = 14
     while edges[-1] < horizon:
         edges.append(edges[-1] + step)
@@ -55,6 +57,11 @@ class AtRisk:
     interval: npt.NDArray[np.int64]
     event: npt.NDArray[np.int64]
     weight: Floats
+
+    def clock(self, edges: Floats) -> tuple[npt.NDArray[np.int64], Floats, Floats]:
+        """Row, elapsed days at the middle of the interval, and its width, as `with_time` takes them."""
+        middle = (edges[:-1] + edges[1:]) / 2
+        return self.row, middle[self.interval], np.diff(edges)[self.interval]
 
 
 def rows_at_risk(
@@ -90,18 +97,27 @@ def rows_at_risk(
     )
 
 
-def with_time(matrix: Floats, names: tuple[str, ...], rows: AtRisk | None, edges: Floats) -> Floats:
-    """The features of each row at risk plus what time makes of them.
-
-    With `rows` None: every look in every interval, looks outermost. Shape (m, features + clocks).
-    """
+def in_every_interval(looks: int, edges: Floats) -> tuple[npt.NDArray[np.int64], Floats, Floats]:
+    """Row, elapsed days and width of every interval of every look, looks outermost."""
     middle = (edges[:-1] + edges[1:]) / 2
-    if rows is None:
-        row = np.repeat(np.arange(len(matrix)), len(middle))
-        elapsed = np.tile(middle, len(matrix))
-        width = np.tile(np.diff(edges), len(matrix))
-    else:
-        row, elapsed, width = rows.row, middle[rows.interval], np.diff(edges)[rows.interval]
+    row = np.repeat(np.arange(looks), len(middle))
+    return row, np.tile(middle, looks), np.tile(np.diff(edges), looks)
+
+
+def with_time(
+    matrix: Floats,
+    names: tuple[str, ...],
+    row: npt.NDArray[np.int64],
+    elapsed: Floats,
+    width: Floats,
+) -> Floats:
+    """The features of looks `row` plus what time makes of them. Shape (m, features + clocks).
+
+    Args:
+        matrix: features of the looks, columns `names`.
+        elapsed: days since the look, at the middle of the interval. Shape (m,).
+        width: length of the interval, days. Shape (m,).
+    """
     columns = [elapsed, width]
     for name, (_, direction) in CLOCKS.items():
         if name in names:
@@ -109,6 +125,9 @@ def with_time(matrix: Floats, names: tuple[str, ...], rows: AtRisk | None, edges
     if "f_days_to_quarter_end" in names:
         left = matrix[row, names.index("f_days_to_quarter_end")] - elapsed
         columns.append(np.mod(left, QUARTER_DAYS))
+    if "f_weekday" in names:
+        then = np.floor(np.mod(matrix[row, names.index("f_weekday")] + elapsed, 7))
+        columns.append(np.where(width <= 1, then, np.nan))
     return np.column_stack([matrix[row], *columns])
 
 
@@ -118,4 +137,6 @@ def time_names(names: tuple[str, ...]) -> list[str]:
     done += [then for name, (then, _) in CLOCKS.items() if name in names]
     if "f_days_to_quarter_end" in names:
         done.append("days_to_quarter_end_then")
+    if "f_weekday" in names:
+        done.append("weekday_then")
     return done

@@ -1,0 +1,220 @@
+"""The dress rehearsal: learn from the early looks, be judged by the held-out ones, and note the lesson.
+
+What it decides, and nothing else does: how many trees grow, whether the hazards or their rival draw the
+curves, how the voices are weighed, which calibration is used, how the timing is bent, how wide the
+bands are, and whether there is any signal at all. Then all learn again from every look known at the
+border, and keep what was decided here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from salesops_ml.evaluation.bootstrap import clustered_means
+from salesops_ml.evaluation.censoring import LOST, WON, Floats, last_supported_day
+from salesops_ml.evaluation.curve_scores import curve_losses
+from salesops_ml.evaluation.proper_scores import Flags, log_loss
+from salesops_ml.models.calibration import KINDS, NONE, Calibration
+from salesops_ml.models.curves import Curves
+from salesops_ml.models.held_out import HeldOut
+from salesops_ml.models.probability_interval import ProbabilityInterval
+from salesops_ml.models.signal import BASE_RATE, MODEL, SENTENCES, STAGE_AGE, choose_answer, gain
+from salesops_ml.models.timing_calibration import TimingMap
+from salesops_ml.models.voices import (
+    Timing,
+    Trees,
+    Voices,
+    fit_table,
+    fit_timing,
+    fit_voices,
+    horizon_target,
+    trees_in,
+    two_sided,
+)
+from salesops_ml.models.win_mass import Stack
+from salesops_ml.settings import Settings
+
+LEAST_OUTCOMES = 40
+"""Won and lost deals, each, below which the stage x age table is the model."""
+LEAST_TO_CALIBRATE = 400
+"""Held-out deals below which no calibration is tried: halves of fewer would decide by chance."""
+
+ALONE = Stack.average(("hazards",))
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What the rehearsal decided.
+
+    Attributes:
+        answer: model, stage_age or base_rate.
+        note: how it was decided, in a sentence.
+        facts: the figures behind it, for the model card.
+    """
+
+    answer: str
+    note: str
+    stack: Stack = ALONE
+    trees: Trees | None = None
+    rival: bool = False
+    calibration: Calibration = NONE
+    bend: TimingMap = field(default_factory=TimingMap.straight)
+    interval: ProbabilityInterval | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """Held-out looks with what became of them by the horizon."""
+
+    frame: pd.DataFrame
+    labels: pd.DataFrame
+    won: Flags
+    weight: Floats
+    deals: npt.NDArray[np.object_]
+
+
+def rehearse(
+    learn: pd.DataFrame, labels: pd.DataFrame, held: HeldOut, settings: Settings
+) -> Lesson:
+    """Learn from the looks not held back, and decide on those that were."""
+    early, late = learn[~held.rows], learn[held.rows]
+    fewest = fewest_outcomes(early, held.early_labels)
+    if fewest < LEAST_OUTCOMES or late.empty:
+        return Lesson(
+            STAGE_AGE,
+            f"too few closed deals to learn more than the stage x age table: {fewest} of the rarer"
+            f" outcome to learn from, {LEAST_OUTCOMES} are needed",
+        )
+    late_labels = labels[held.rows]
+    won, weight = horizon_target(late_labels, settings.models.horizon_days)
+    judged = _Judged(late, late_labels, won, weight, late["deal_id"].to_numpy(dtype=object))
+    usable = held.supported and two_sided(won, weight)
+    only = None if usable else ("hazards",)
+    watch = (late, late_labels)
+    voices = fit_voices(early, held.early_labels, settings, only=only, watch=watch)
+    timing, race = _race(voices, early, held.early_labels, judged, settings)
+    rival = timing if timing is not voices.timing else None
+    trees = trees_in(voices, rival, settings).larger()
+    if not usable:
+        return Lesson(
+            MODEL, held.note, trees=trees, rival=rival is not None, facts={"timing": race}
+        )
+    curves = timing.curves(late)
+    tables = {
+        name: fit_table(early, held.early_labels, settings, by_stage=name == STAGE_AGE).curves(late)
+        for name in (STAGE_AGE, BASE_RATE)
+    }
+    said = voices.said(late, curves)
+    simple = (tables[STAGE_AGE].cif_won[:, -1], tables[BASE_RATE].cif_won[:, -1])
+    lesson = _weighed(said, simple, judged, settings)
+    drawn = curves if lesson.answer == MODEL else tables[lesson.answer]
+    bend = TimingMap.fit(drawn, late, *_known(late_labels), weight)
+    return replace(
+        lesson,
+        note=f"{held.note}; {lesson.note}",
+        trees=trees,
+        rival=rival is not None,
+        bend=bend,
+        facts={**lesson.facts, "timing": race},
+    )
+
+
+def _weighed(
+    said: dict[str, Floats], tables: tuple[Floats, Floats], judged: _Judged, settings: Settings
+) -> Lesson:
+    """Weights, calibration, bands, and whether the simple tables would do as well."""
+    kind, losses = _choose_calibration(said, judged)
+    told = (judged.won, judged.weight, judged.deals)
+    stack = Stack.fit(said, *told)
+    raw = stack.combine(said)
+    calibration = Calibration.fit(kind, raw, *told)
+    p = calibration.apply(raw)
+    answer, gains = choose_answer(p, tables, *told, seed=settings.seed)
+    facts: dict[str, Any] = {"gains": gains, "signal": SENTENCES[answer]}
+    if answer != MODEL:
+        simple = tables[answer == BASE_RATE]
+        bands = ProbabilityInterval.fit(simple, *told, seed=settings.seed)
+        return Lesson(answer, SENTENCES[answer], interval=bands, facts=facts)
+    facts |= {"calibration": kind, "calibration_losses": losses}
+    bands = ProbabilityInterval.fit(p, *told, seed=settings.seed)
+    note = "not calibrated further" if kind == "none" else f"calibrated by {kind.replace('_', '-')}"
+    return Lesson(MODEL, note, stack=stack, calibration=calibration, interval=bands, facts=facts)
+
+
+def _choose_calibration(said: dict[str, Floats], judged: _Judged) -> tuple[str, dict[str, float]]:
+    """Weigh and calibrate on the earlier half of the held-out deals, judge on the later half."""
+    starts = judged.frame["created_at"]
+    if starts.isna().all() or len(np.unique(judged.deals)) < LEAST_TO_CALIBRATE:
+        return "none", {}
+    early = (starts <= starts.groupby(judged.deals).first().median()).to_numpy()
+    won, weight, deals = judged.won, judged.weight, judged.deals
+    if not all(two_sided(won[half], weight[half]) for half in (early, ~early)):
+        return "none", {}
+    stack = Stack.fit(_take(said, early), won[early], weight[early], deals[early])
+    first, second = stack.combine(_take(said, early)), stack.combine(_take(said, ~early))
+    later = (won[~early], weight[~early])
+    mapped = {
+        kind: Calibration.fit(kind, first, won[early], weight[early], deals[early]).apply(second)
+        for kind in KINDS
+    }
+    losses = {kind: log_loss(*(later[0], p, later[1])) for kind, p in mapped.items()}
+    best = min(KINDS, key=lambda kind: losses[kind])
+    saved = gain(mapped[best], mapped["none"], *later, deals[~early], seed=1)
+    return (best if saved.real else "none"), losses
+
+
+def _race(
+    voices: Voices,
+    early: pd.DataFrame,
+    labels: pd.DataFrame,
+    judged: _Judged,
+    settings: Settings,
+) -> tuple[Timing, dict[str, Any]]:
+    """The hazards, or their rival where it is better by more than the noise of the judgement."""
+    followed = judged.labels["followed"].to_numpy(float)
+    reach = last_supported_day(followed, settings.models.horizon_days)
+    if voices.encoder is None or not (labels["duration"] > 0).any() or reach < 2:
+        return voices.timing, {}
+    rival = fit_timing(
+        early, labels, voices.encoder, settings, watch=(judged.frame, judged.labels), rival=True
+    )
+    days = np.unique(np.linspace(1, reach, 12).round())
+
+    def losses(curves: Curves) -> Floats:
+        then = curves.at(days)
+        return curve_losses(*_known(judged.labels), followed, days, then.cif_won, then.cif_lost)
+
+    ours, theirs = losses(voices.timing.curves(judged.frame)), losses(rival.curves(judged.frame))
+    even = np.ones(len(ours))
+    means = clustered_means(ours - theirs, even, judged.deals, draws=200, seed=settings.seed)
+    saved = float(np.mean(ours - theirs))
+    wins = saved > float(np.nanstd(means))
+    race = {
+        "used": "incidence boosting" if wins else "hazards",
+        "curve_log_loss": {
+            "hazards": float(ours.mean()),
+            "incidence_boosting": float(theirs.mean()),
+        },
+        "judged_to_day": reach,
+    }
+    return (rival if wins else voices.timing), race
+
+
+def fewest_outcomes(learn: pd.DataFrame, labels: pd.DataFrame) -> int:
+    """Deals of the rarer of the two outcomes, as known."""
+    deals = learn["deal_id"]
+    return min(int(deals[labels["event"] == cause].nunique()) for cause in (WON, LOST))
+
+
+def _take(said: dict[str, Floats], rows: Flags) -> dict[str, Floats]:
+    return {name: values[rows] for name, values in said.items()}
+
+
+def _known(labels: pd.DataFrame) -> tuple[npt.NDArray[np.int64], Floats]:
+    return labels["event"].to_numpy(np.int64), labels["duration"].to_numpy(float)

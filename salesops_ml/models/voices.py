@@ -1,0 +1,178 @@
+"""The voices of a score, each learned from the same looks: the curve, the classifier, the regression."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from salesops_ml.evaluation.censoring import WON, Floats, horizon_weights
+from salesops_ml.evaluation.proper_scores import Flags
+from salesops_ml.models.boosting import Columns, Rows, fit_booster, predict, trees_of
+from salesops_ml.models.curves import Curves
+from salesops_ml.models.encoding import Encoder
+from salesops_ml.models.hazard_table import HazardTable
+from salesops_ml.models.hazards import HazardModel, Looks
+from salesops_ml.models.incidence_boosting import IncidenceModel
+from salesops_ml.models.logistic import LogisticWin
+from salesops_ml.settings import Settings
+
+Timing = HazardModel | IncidenceModel | HazardTable
+
+
+@dataclass(frozen=True)
+class Trees:
+    """Numbers of trees, as found on held-out looks."""
+
+    ending: int
+    winning: int
+    classifier: int
+    incidence: int
+
+    def larger(self) -> Trees:
+        """A tenth more, for a larger training block."""
+        return Trees(**{name: round(1.1 * count) + 1 for name, count in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class Voices:
+    """The parts of a score before they are weighed.
+
+    Attributes:
+        timing: what draws the curves.
+        encoder: the matrix that all but a table read.
+        classifier: won by the horizon, boosted; None where one class is missing.
+        logistic: won by the horizon, a regression; None likewise.
+    """
+
+    timing: Timing
+    encoder: Encoder | None = None
+    classifier: Any = None
+    logistic: LogisticWin | None = None
+    threads: int = 2
+
+    def said(self, frame: pd.DataFrame, timing: Curves) -> dict[str, Floats]:
+        """P(won by the horizon) according to each voice; `timing` are the curves of the first."""
+        told = {"hazards": timing.cif_won[:, -1]}
+        if self.classifier is not None and self.encoder is not None:
+            matrix = self.encoder.transform(frame)
+            told["classifier"] = predict(self.classifier, matrix, threads=self.threads)
+        if self.logistic is not None:
+            told["logistic"] = self.logistic.predict(frame)
+        return told
+
+
+def fit_voices(
+    learn: pd.DataFrame,
+    labels: pd.DataFrame,
+    settings: Settings,
+    *,
+    only: tuple[str, ...] | None = None,
+    trees: Trees | None = None,
+    watch: tuple[pd.DataFrame, pd.DataFrame] | None = None,
+    rival: bool = False,
+) -> Voices:
+    """Fit the voices named in `only`; all of them where it is None.
+
+    The classifier is always fitted: where it has no say in the score it still gives the reasons.
+
+    Args:
+        trees: numbers of trees found earlier.
+        watch: later looks and their labels, on which growing stops.
+        rival: let the incidence booster draw the curves instead of the hazards.
+    """
+    models = settings.models
+    encoder = Encoder.fit(learn)
+    shared: dict[str, Any] = {"models": models, "seed": settings.seed, "threads": settings.threads}
+    timing = fit_timing(learn, labels, encoder, settings, trees=trees, watch=watch, rival=rival)
+    won, weight = horizon_target(labels, models.horizon_days)
+    classifier = logistic = None
+    if two_sided(won, weight):
+        later = _classifier_rows(*watch, encoder, settings) if watch else None
+        later = later if later and len(set(later.target)) == 2 else None
+        unwatched = None if later else models.trees // 3
+        classifier = fit_booster(
+            _classifier_rows(learn, labels, encoder, settings),
+            Columns(encoder.names, tuple(encoder.worded)),
+            trees=trees.classifier if trees else unwatched,
+            watch=later,
+            **shared,
+        )
+        if only is None or "logistic" in only:
+            logistic = LogisticWin.fit(learn, won, weight, encoder=encoder, seed=settings.seed)
+    return Voices(timing, encoder, classifier, logistic, settings.threads)
+
+
+def fit_timing(
+    learn: pd.DataFrame,
+    labels: pd.DataFrame,
+    encoder: Encoder,
+    settings: Settings,
+    *,
+    trees: Trees | None = None,
+    watch: tuple[pd.DataFrame, pd.DataFrame] | None = None,
+    rival: bool = False,
+) -> Timing:
+    """Learned curves; a table where the deals are not dated, so that there is no time to learn."""
+    if not (labels["duration"] > 0).any():
+        return fit_table(learn, labels, settings, by_stage=True)
+    shared: dict[str, Any] = {
+        "encoder": encoder,
+        "models": settings.models,
+        "seed": settings.seed,
+        "threads": settings.threads,
+        "watch": Looks.of(*watch) if watch else None,
+    }
+    looks = Looks.of(learn, labels)
+    if rival:
+        return IncidenceModel.fit(looks, trees=trees.incidence if trees else None, **shared)
+    return HazardModel.fit(looks, trees=(trees.ending, trees.winning) if trees else None, **shared)
+
+
+def fit_table(
+    learn: pd.DataFrame, labels: pd.DataFrame, settings: Settings, *, by_stage: bool
+) -> HazardTable:
+    """The stage x age table, or the base rate, of looks with their labels."""
+    return HazardTable.fit(
+        learn,
+        labels["event"].to_numpy(np.int64),
+        labels["duration"].to_numpy(float),
+        horizon=settings.models.horizon_days,
+        by_stage=by_stage,
+    )
+
+
+def trees_in(voices: Voices, rival: Timing | None, settings: Settings) -> Trees:
+    """The numbers of trees that growing stopped at."""
+    most = settings.models.trees
+    classifier = most // 3 if voices.classifier is None else trees_of(voices.classifier)
+    hazards = voices.timing.trees if isinstance(voices.timing, HazardModel) else (1, 1)
+    return Trees(*hazards, classifier, rival.trees if isinstance(rival, IncidenceModel) else 1)
+
+
+def horizon_target(labels: pd.DataFrame, horizon: float) -> tuple[Flags, Floats]:
+    """Won by the horizon, and the censoring weight of each row."""
+    event = labels["event"].to_numpy(np.int64)
+    duration = labels["duration"].to_numpy(float)
+    followed = labels["followed"].to_numpy(float)
+    won = (event == WON) & (duration <= horizon)
+    return won, horizon_weights(event, duration, followed, horizon)
+
+
+def two_sided(won: Flags, weight: Floats) -> bool:
+    """Whether both outcomes are among the rows that count."""
+    counted = weight > 0
+    return bool(won[counted].any() and (~won[counted]).any())
+
+
+def _classifier_rows(
+    learn: pd.DataFrame, labels: pd.DataFrame, encoder: Encoder, settings: Settings
+) -> Rows:
+    won, weight = horizon_target(labels, settings.models.horizon_days)
+    rows = np.flatnonzero(weight > 0)
+    most = settings.models.max_classifier_rows
+    if len(rows) > most:
+        rows = np.sort(np.random.default_rng(settings.seed).choice(rows, most, replace=False))
+    return Rows(encoder.transform(learn.iloc[rows]), won[rows].astype(float), weight[rows])
