@@ -16,6 +16,7 @@ import pandas as pd
 
 from salesops_ml.errors import ModelError
 from salesops_ml.evaluation.censoring import Floats
+from salesops_ml.evaluation.proper_scores import Flags
 
 Codes = npt.NDArray[np.int64]
 
@@ -102,6 +103,23 @@ class AttributeTable:
     def from_dict(cls, values: dict[str, Any]) -> AttributeTable:
         """The table that `to_dict` described."""
         return cls(tuple(values["numeric"]), {k: tuple(v) for k, v in values["words"]})
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Training rows in canonical order: numbers, word codes, outcome and weight (mean 1)."""
+
+    numbers: Floats
+    codes: Codes
+    sizes: tuple[int, ...]
+    target: Flags
+    weight: Floats
+
+    def part(self, rows: Any) -> Sheet:
+        """Some of the rows."""
+        return Sheet(
+            self.numbers[rows], self.codes[rows], self.sizes, self.target[rows], self.weight[rows]
+        )
 
 
 def _check_present(frame: pd.DataFrame, names: tuple[str, ...]) -> None:

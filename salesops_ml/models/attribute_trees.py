@@ -14,14 +14,14 @@ import numpy as np
 
 from salesops_ml.evaluation.censoring import Floats
 from salesops_ml.evaluation.proper_scores import Flags
-from salesops_ml.models.attribute_table import Codes
+from salesops_ml.models.attribute_table import RARE, Codes, Sheet
 from salesops_ml.models.boosting import import_lightgbm, load_text
 from salesops_ml.models.inner_folds import Places
 from salesops_ml.models.target_statistics import TargetStatistic, learn_all
 
 MOST_TREES = 1_000
 PATIENCE = 40
-FEW_WORDS = 20
+FEW_WORDS = 250
 """Worded features of up to this many codes are split as sets of words too."""
 
 
@@ -39,23 +39,6 @@ TEMPERS = {
     "pairs": Temper(pairs=True, columns=0.5),
     "random splits": Temper(extra=True),
 }
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """Training rows in canonical order: numbers, word codes, outcome and weight (mean 1)."""
-
-    numbers: Floats
-    codes: Codes
-    sizes: tuple[int, ...]
-    target: Flags
-    weight: Floats
-
-    def part(self, rows: Any) -> Sheet:
-        """Some of the rows."""
-        return Sheet(
-            self.numbers[rows], self.codes[rows], self.sizes, self.target[rows], self.weight[rows]
-        )
 
 
 @dataclass(frozen=True)
@@ -94,6 +77,7 @@ class Design:
 
     def _joined(self, numbers: Floats, codes: Codes, columns: list[Floats]) -> Floats:
         words = codes[:, list(self.worded)].astype(float)
+        words[words == RARE] = np.nan
         return np.concatenate([numbers, words, *columns], axis=1)
 
 
@@ -102,7 +86,7 @@ class Grown:
     """The trees of one temper, one booster per fold, and what they said of held-out rows.
 
     Attributes:
-        boosters: cut at the common number of trees; None where a fold had no column to split.
+        boosters: cut at the common number of trees.
         held_out: log-odds of each training row by the booster that did not see it.
     """
 
@@ -114,6 +98,7 @@ def grow(
     temper: Temper,
     sheet: Sheet,
     fold: Places,
+    judge: Floats,
     designs: list[Design],
     matrices: list[tuple[Floats, Floats]],
     *,
@@ -123,6 +108,7 @@ def grow(
     """Grow one booster per fold and cut all at their common best number of trees.
 
     Args:
+        judge: how much the verdict on each row counts. Shape (n,).
         designs: of each fold.
         matrices: of each fold, for the rows learned from and for those held out.
     """
@@ -139,7 +125,7 @@ def grow(
             threads=threads,
         )
         grown.append(booster)
-        curves.append(curve * sheet.weight[unseen].sum())
+        curves.append(curve * judge[unseen].sum())
     longest = max(len(curve) for curve in curves)
     total = np.sum([np.pad(c, (0, longest - len(c)), mode="edge") for c in curves], axis=0)
     trees = int(np.argmin(total)) + 1

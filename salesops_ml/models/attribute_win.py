@@ -22,8 +22,8 @@ from scipy.special import expit
 from salesops_ml.errors import ModelError
 from salesops_ml.evaluation.censoring import Floats
 from salesops_ml.evaluation.proper_scores import Flags, logit
-from salesops_ml.models.attribute_table import AttributeTable
-from salesops_ml.models.attribute_trees import TEMPERS, Design, Grown, Sheet, grow, has_pairs, raw
+from salesops_ml.models.attribute_table import AttributeTable, Sheet
+from salesops_ml.models.attribute_trees import TEMPERS, Design, Grown, grow, has_pairs, raw
 from salesops_ml.models.boosting import load_text
 from salesops_ml.models.inner_folds import Places, both_sides, inner_folds
 from salesops_ml.models.spline_logistic import SplineLogistic
@@ -38,10 +38,12 @@ FEW_ROWS = 5_000
 INNER_FOLDS = 10
 LEAST_PER_SIDE = 5
 """Won and lost deals, each, below which the score is the company's rate."""
-PRIOR_SPREAD = 0.3
-"""Prior standard deviation of the intercept and of each weight around the plain average."""
+PRIOR_SHIFT, PRIOR_SPREAD = 0.1, 0.3
+"""Prior standard deviations of the intercept, and of each weight around the plain average."""
 SILENT = 0.02
 """A weight up to this is none: the voice is left out."""
+RECENT = 0.7
+"""How much less the verdict on a block of time counts than that on the next one."""
 LINEAR = "logistic"
 FILE = "attribute_win.json"
 
@@ -216,19 +218,19 @@ def _learn(
 ) -> AttributeWin:
     """Fit every voice on the inner folds, weigh them, and keep those that are heard."""
     groups, order = keys
-    fold = _outer_folds(sheet.target, groups, order, seed)
+    fold, timed = _outer_folds(sheet.target, groups, order, seed)
+    judge = sheet.weight * RECENT ** (fold.max() - fold) if timed else sheet.weight
     designs, matrices = _designs(sheet, fold, groups, seed)
     tempers = {n: t for n, t in TEMPERS.items() if not t.pairs or has_pairs(designs)}
     grown: dict[str, Grown] = {
-        name: grow(temper, sheet, fold, designs, matrices, seed=seed, threads=threads)
+        name: grow(temper, sheet, fold, judge, designs, matrices, seed=seed, threads=threads)
         for name, temper in tempers.items()
     }
-    logistic, held_out = SplineLogistic.fit(
-        sheet.numbers, sheet.codes, sheet.sizes, sheet.target, sheet.weight, fold, seed=seed
-    )
+    logistic, held_out = SplineLogistic.fit(sheet, fold, judge, seed=seed)
     said = {name: one.held_out for name, one in grown.items()} | {LINEAR: held_out}
-    evidence = len(sheet.target) if groups is None else len(np.unique(groups))
-    intercept, weights = _weigh(said, sheet.target, sheet.weight, evidence)
+    siblings = 1.0 if groups is None else len(np.unique(groups)) / len(groups)
+    evidence = siblings * judge.sum() ** 2 / (judge @ judge)
+    intercept, weights = _weigh(said, sheet.target, judge, evidence)
     trees = {name: one.boosters for name, one in grown.items() if name in weights}
     return AttributeWin(
         table=table,
@@ -241,15 +243,20 @@ def _learn(
     )
 
 
-def _outer_folds(target: Flags, groups: Keys | None, order: Keys | None, seed: int) -> Places:
-    """Folds that mirror use; at random where a block of time or a few groups hold one side."""
+def _outer_folds(
+    target: Flags, groups: Keys | None, order: Keys | None, seed: int
+) -> tuple[Places, bool]:
+    """Folds that mirror use; at random where a block of time or a few groups hold one side.
+
+    Also whether they are blocks of time.
+    """
     folds = FOLDS_OF_FEW if len(target) <= FEW_ROWS else FOLDS
     folds = min(folds, int(target.sum()), int((~target).sum()))
     for chosen in ((groups, order), (groups, None), (None, None)):
         fold = inner_folds(target, folds=folds, seed=seed, groups=chosen[0], order=chosen[1])
         if len(np.unique(fold)) == folds and both_sides(target, fold):
             break
-    return fold
+    return fold, chosen[1] is not None
 
 
 def _designs(
@@ -272,7 +279,7 @@ def _designs(
 
 
 def _weigh(
-    said: dict[str, Floats], target: Flags, weight: Floats, evidence: int
+    said: dict[str, Floats], target: Flags, weight: Floats, evidence: float
 ) -> tuple[float, dict[str, float]]:
     """Intercept, and weights of at least 0, by penalised likelihood on held-out log-odds.
 
@@ -280,12 +287,13 @@ def _weigh(
     """
     scores = np.column_stack([*said.values()])
     center = np.array([0.0, *([1 / len(said)] * len(said))])
+    spread = np.array([PRIOR_SHIFT, *([PRIOR_SPREAD] * len(said))])
     share = weight / weight.sum()
 
     def loss(beta: Floats) -> tuple[float, Floats]:
         z = beta[0] + scores @ beta[1:]
         gap = share * (expit(z) - target)
-        away = (beta - center) / PRIOR_SPREAD**2
+        away = (beta - center) / spread**2
         value = evidence * float(share @ (np.logaddexp(0, z) - target * z))
         value += float((beta - center) @ away) / 2
         return value, evidence * np.concatenate([[gap.sum()], gap @ scores]) + away

@@ -2,7 +2,7 @@
 
 Each number enters as it is, in signed logs and bent at its quartiles; each word of a rep, account or
 product has a coefficient of its own, held small by the ridge as in a random-effects model. How small
-is chosen by held-out deals. Coefficients are averaged over the inner folds and kept as plain numbers.
+is chosen by held-out deals. Coefficients are kept as plain numbers.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from scipy.special import expit
 
 from salesops_ml.evaluation.censoring import Floats
 from salesops_ml.evaluation.proper_scores import Flags
-from salesops_ml.models.attribute_table import Codes
+from salesops_ml.models.attribute_table import RARE, Codes, Sheet
 from salesops_ml.models.inner_folds import Places
 
-STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0)
+STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Inverse ridge penalties tried, from stiff to loose."""
 MOST_ROWS = 25_000
 BENDS = (0.25, 0.5, 0.75)
@@ -68,7 +68,8 @@ class SplineDesign:
         return cls(np.array(low), np.array(high), tuple(bends), tuple(mean), tuple(scale), sizes)
 
     def matrix(self, numbers: Floats, codes: Codes) -> Any:
-        """The design matrix in sparse rows; a missing number is the mean, and has its own flag."""
+        """The design matrix in sparse rows; a missing number is the mean and has a flag, a rare
+        word has no column."""
         parts = [sparse.csr_matrix((len(numbers), 0))]
         for j, bends in enumerate(self.bends):
             wide = _bent(numbers[:, j], self.low[j], self.high[j], bends)
@@ -76,8 +77,8 @@ class SplineDesign:
             gone = np.isnan(numbers[:, j : j + 1]).astype(float)
             parts.append(sparse.csr_matrix(np.concatenate([wide, gone], axis=1)))
         for j, size in enumerate(self.sizes):
-            ones, rows = np.ones(len(codes)), np.arange(len(codes))
-            parts.append(sparse.csr_matrix((ones, (rows, codes[:, j])), shape=(len(codes), size)))
+            told, rows = (codes[:, j] != RARE).astype(float), np.arange(len(codes))
+            parts.append(sparse.csr_matrix((told, (rows, codes[:, j])), shape=(len(codes), size)))
         return sparse.hstack(parts, format="csr")
 
     @property
@@ -113,7 +114,7 @@ class SplineDesign:
 
 @dataclass(frozen=True)
 class SplineLogistic:
-    """A design with its averaged coefficients."""
+    """A design with its coefficients."""
 
     design: SplineDesign
     coefficients: Floats
@@ -121,32 +122,27 @@ class SplineLogistic:
 
     @classmethod
     def fit(
-        cls,
-        numbers: Floats,
-        codes: Codes,
-        sizes: tuple[int, ...],
-        target: Flags,
-        weight: Floats,
-        fold: Places,
-        *,
-        seed: int,
+        cls, sheet: Sheet, fold: Places, judge: Floats, *, seed: int
     ) -> tuple[SplineLogistic, Floats]:
-        """The model, and the log-odds of each training row by the fold that did not see it."""
-        design = SplineDesign.learn(numbers, sizes)
-        matrix = design.matrix(numbers, codes)
+        """The model, and the log-odds of each training row by the fold that did not see it.
+
+        Args:
+            judge: how much the verdict on each row counts. Shape (n,).
+        """
+        target, weight = sheet.target, sheet.weight
+        design = SplineDesign.learn(sheet.numbers, sheet.sizes)
+        matrix = design.matrix(sheet.numbers, sheet.codes)
         folds = int(fold.max()) + 1
         held_out = np.empty((len(STRENGTHS), len(target)))
-        paths = []
         for k in range(folds):
             rows = _some(np.flatnonzero(fold != k), seed + k)
-            path = _path(matrix[rows], target[rows], weight[rows])
+            path = _path(matrix[rows], target[rows], weight[rows], STRENGTHS)
             far = matrix[fold == k]
             held_out[:, fold == k] = [far @ slope + shift for slope, shift in path]
-            paths.append(path)
         loss = np.logaddexp(0, held_out) - held_out * target
-        best = int(np.argmin(loss @ weight))
-        slope = np.mean([path[best][0] for path in paths], axis=0)
-        shift = float(np.mean([path[best][1] for path in paths]))
+        best = int(np.argmin(loss @ judge))
+        rows = _some(np.arange(len(target)), seed)
+        slope, shift = _path(matrix[rows], target[rows], weight[rows], STRENGTHS[: best + 1])[-1]
         return cls(design, slope, shift), held_out[best]
 
     def log_odds(self, numbers: Floats, codes: Codes) -> Floats:
@@ -193,7 +189,9 @@ def _some(rows: Places, seed: int) -> Places:
     return np.sort(np.random.default_rng(seed).choice(rows, MOST_ROWS, replace=False))
 
 
-def _path(matrix: Any, target: Flags, weight: Floats) -> list[tuple[Floats, float]]:
+def _path(
+    matrix: Any, target: Flags, weight: Floats, strengths: tuple[float, ...]
+) -> list[tuple[Floats, float]]:
     """Coefficients and intercept for each strength, each started from the stiffer one."""
     share = weight / weight.sum()
     rate = np.clip(float(share @ target), 1e-6, 1 - 1e-6)
@@ -201,7 +199,7 @@ def _path(matrix: Any, target: Flags, weight: Floats) -> list[tuple[Floats, floa
     beta[-1] = np.log(rate / (1 - rate))
     found = []
     across = matrix.T.tocsr()
-    for strength in STRENGTHS:
+    for strength in strengths:
         ridge = 1 / (strength * weight.sum())
 
         def loss(beta: Floats, ridge: float = ridge) -> tuple[float, Floats]:

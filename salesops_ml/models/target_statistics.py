@@ -16,7 +16,7 @@ import numpy as np
 
 from salesops_ml.evaluation.censoring import Floats
 from salesops_ml.evaluation.proper_scores import Flags
-from salesops_ml.models.attribute_table import Codes
+from salesops_ml.models.attribute_table import RARE, Codes
 from salesops_ml.models.inner_folds import Places
 
 WORD_PRIORS = (1.0, 10.0)
@@ -60,7 +60,8 @@ class TargetStatistic:
     ) -> tuple[TargetStatistic, Floats]:
         """The statistic, and its columns for the training rows from the other inner folds."""
         width = sizes[key[1]] if len(key) > 1 else 0
-        seen, place = np.unique(_joint(key, width, codes), return_inverse=True)
+        joint = _joint(key, width, codes)
+        seen, place = np.unique(joint, return_inverse=True)
         folds, k = int(inner.max()) + 1, len(seen)
         cell = inner * k + place
         sums = [
@@ -73,14 +74,15 @@ class TargetStatistic:
         )
         mean_won, mean_total = (part.sum() - part.sum(axis=1) for part in sums[:2])
         mean = (mean_won / np.maximum(mean_total, 1e-12))[inner]
-        known = other_rows >= LEAST_ROWS
+        told = _told(key, codes)
+        known = (other_rows >= LEAST_ROWS) & told
         columns = _columns(other_won * known, other_total * known, mean, key)
-        kept = rows >= LEAST_ROWS
+        kept = (rows >= LEAST_ROWS) & np.isin(seen, np.unique(joint[told]))
         share = float(won.sum() / total.sum())
         return cls(key, width, seen[kept], won[kept], total[kept], share), columns
 
     def columns(self, codes: Codes) -> Floats:
-        """Shares won, one column per prior, and for a lone feature the log of its weight."""
+        """Shares won, one column per prior."""
         joint = _joint(self.key, self.width, codes)
         won, weight = np.zeros(len(joint)), np.zeros(len(joint))
         if len(self.seen):
@@ -92,7 +94,7 @@ class TargetStatistic:
     @property
     def width_in_columns(self) -> int:
         """How many columns it gives."""
-        return len(WORD_PRIORS) + 1 if len(self.key) == 1 else len(PAIR_PRIORS)
+        return len(WORD_PRIORS if len(self.key) == 1 else PAIR_PRIORS)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -125,7 +127,7 @@ def learn_all(
     ]
     for key in singles:
         found[key] = TargetStatistic.learn(key, sizes, codes, target, weight, inner)
-    loss = {key[0]: _loss(found[key][1][:, -2], target, weight) for key in singles}
+    loss = {key[0]: _loss(found[key][1][:, -1], target, weight) for key in singles}
     paired = sorted(loss, key=lambda j: (loss[j], j))[:MOST_PAIRED_WORDS]
     gains: dict[tuple[int, ...], float] = {}
     for i, j in combinations(sorted(paired), 2):
@@ -142,11 +144,15 @@ def _joint(key: tuple[int, ...], width: int, codes: Codes) -> Codes:
     return first if len(key) == 1 else first * width + codes[:, key[1]]
 
 
+def _told(key: tuple[int, ...], codes: Codes) -> Flags:
+    """Rows whose words are known: what came once before says nothing of what is new tonight."""
+    return np.asarray((codes[:, list(key)] != RARE).all(axis=1))
+
+
 def _columns(won: Floats, weight: Floats, mean: Floats, key: tuple[int, ...]) -> Floats:
     priors = WORD_PRIORS if len(key) == 1 else PAIR_PRIORS
     shares = [(won + prior * mean) / (weight + prior) for prior in priors]
-    counts = [np.log1p(weight)] if len(key) == 1 else []
-    return np.column_stack([*shares, *counts])
+    return np.column_stack(shares)
 
 
 def _loss(share: Floats, target: Flags, weight: Floats) -> float:
