@@ -5,15 +5,18 @@ A gate that says no stops the run here (exit 3); the run folder stays, so that o
 
 from __future__ import annotations
 
+from typing import Any
+
 from pipelines import data_preparation
 from pipelines.job import Job
-from salesops_ml.app.deal_model import judge
+from salesops_ml.app.deal_model import Prepared, judge
 from salesops_ml.app.model_card import write_model_card
 from salesops_ml.app.report import write_report
 from salesops_ml.app.revenue import judge_forecast
 from salesops_ml.app.run_folder import KeepRun
-from salesops_ml.errors import GateError
+from salesops_ml.errors import DataError, GateError, ModelError
 from salesops_ml.evaluation.gates import Verdict, check_gates
+from salesops_ml.snapshots import FeatureSpec
 
 STEPS = (("evaluation", 4.0),)
 
@@ -21,10 +24,12 @@ STEPS = (("evaluation", 4.0),)
 def run(job: Job) -> None:
     """Write evaluation.json, hold it against the gates, and lay out the model card."""
     with job.progress.step("evaluation"):
-        prepared, _ = data_preparation.load(job)
+        prepared, spec = data_preparation.load(job)
         figures = judge(prepared, job.folder.read_frame("predictions"), job.settings)
         if job.folder.has("forecast_backtest.parquet"):
             figures["forecast"] = judge_forecast(job.folder.read_frame("forecast_backtest"))
+        if job.settings.models.validation_origins:
+            figures["validation"] = _validate(job, prepared, spec)
         figures["leakage_audit"] = job.folder.read_json("leakage_audit")["verdict"]
         verdicts = check_gates(job.settings.gates, figures)
         figures["gates"] = [vars(verdict) for verdict in verdicts]
@@ -38,6 +43,22 @@ def run(job: Job) -> None:
     for verdict in verdicts:
         job.progress.say(verdict.sentence())
     check(job)
+
+
+def _validate(job: Job, prepared: Prepared, spec: FeatureSpec) -> dict[str, Any]:
+    """Ours and every baseline on past days; where the record has none, the reason."""
+    from salesops_ml.app.tuning import validate_prepared
+
+    try:
+        found = validate_prepared(prepared, spec, job.settings)
+    except (DataError, ModelError) as error:
+        job.progress.say(f"no validation: {error}")
+        return {"not_possible": str(error)}
+    figures = found["pooled"]["models"]["deal_scores"]
+    job.progress.say(
+        f"validation on {len(found['folds'])} past days: log-loss {_told(figures['log_loss'])}"
+    )
+    return found
 
 
 def check(job: Job) -> None:

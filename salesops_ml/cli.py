@@ -120,6 +120,35 @@ def evaluate(config: Config = DEFAULT_CONFIG, json: Json = None) -> None:
 
 
 @app.command()
+def tune(
+    config: Config = DEFAULT_CONFIG,
+    trials: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--trials", help="How many more trials this worker runs."),
+    ] = None,
+    minutes: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option("--minutes", help="Begin no trial after so many minutes."),
+    ] = None,
+    workers_storage: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--workers-storage", help="Database URL that several workers share."),
+    ] = None,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", help="The best settings; tuned.yaml beside the configuration."),
+    ] = None,
+    json: Json = None,
+) -> None:
+    """Search better settings for the deal model on past days; goes on where it stopped."""
+    from salesops_ml.app import commands
+
+    limits: Any = {"trials": trials, "minutes": minutes}
+    settings = _settings(config)
+    _tell(commands.tune(settings, config, storage=workers_storage, out=out, **limits), json)
+
+
+@app.command()
 def forecast(config: Config = DEFAULT_CONFIG, as_of: AsOf = None, json: Json = None) -> None:
     """Forecast revenue with the champion."""
     from salesops_ml.app import commands

@@ -171,7 +171,7 @@ class Tuning(Frozen):
     origins: int = Field(3, ge=1, description="where `models.validation_origins` names none")
     groups: Literal["deal", "account"] = "deal"
     deal_weight_power: float = Field(1.0, ge=0, le=1, description="1: a voice a deal; 0: a look")
-    heartbeat_seconds: int = Field(30, ge=1, description="a worker silent for twice as long is dead")
+    heartbeat_seconds: int = Field(30, ge=1, description="a worker silent twice as long is dead")
     space: dict[str, Range] = Field(default=SPACE, min_length=1)
 
     @field_validator("space")

@@ -126,6 +126,22 @@ def kpis(settings: Settings) -> Told:
     return Told(_table(last[columns]), _records(frame))
 
 
+def tune(
+    settings: Settings,
+    config: Path,
+    *,
+    trials: int | None,
+    minutes: float | None,
+    storage: str | None,
+    out: Path | None,
+) -> Told:
+    """Better settings for the deal model, from past days."""
+    from salesops_ml.app.tuning import tune_settings
+
+    done = tune_settings(settings, config, trials=trials, minutes=minutes, storage=storage, out=out)
+    return Told(done.words(), done.values())
+
+
 def score(settings: Settings, *, write: bool, dry_run: bool) -> Told:
     """Scores of the open deals; with `write` into the CRM database, with `dry_run` only the plan."""
     from salesops_ml.app.deployment import apply_plan, plan_scores, score_with_champion

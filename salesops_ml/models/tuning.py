@@ -117,9 +117,9 @@ def tune(
     """
     if trials is None and minutes is None:
         trials, minutes = settings.tuning.trials, settings.tuning.minutes
-    _check_limits(trials, minutes)
+    check_limits(trials, minutes)
     url = storage or settings.tuning.storage
-    name = f"deal_scores-{contest.digest[:16]}"
+    name = study_name(contest)
     beat = settings.tuning.heartbeat_seconds
     study, new = open_study(url, name, seed=settings.seed, heartbeat_seconds=beat)
     worker = _Worker(contest, settings)
@@ -127,6 +127,19 @@ def tune(
     worker.enqueue_in_use(study, new)
     worker.run(study, trials, minutes, on_trial)
     return worker.verdict(study, masked(url))
+
+
+def check_limits(trials: int | None, minutes: float | None) -> None:
+    """Raise a `UsageError` where a limit is not above 0."""
+    if trials is not None and trials < 1:
+        raise UsageError(f"`--trials {trials}`: give 1 or more")
+    if minutes is not None and not minutes > 0:
+        raise UsageError(f"`--minutes {minutes:g}`: give more than 0")
+
+
+def study_name(contest: Contest) -> str:
+    """The name that the trials of a contest are kept under; other data, other name."""
+    return f"deal_scores-{contest.digest[:16]}"
 
 
 def chosen(settings: Settings, choice: Mapping[str, float | int]) -> Models:
@@ -137,13 +150,6 @@ def chosen(settings: Settings, choice: Mapping[str, float | int]) -> Models:
 def trials_of(study: Any) -> tuple[Trial, ...]:
     """The trials that a study holds, in order."""
     return tuple(_trial(found) for found in study.get_trials(deepcopy=False))
-
-
-def _check_limits(trials: int | None, minutes: float | None) -> None:
-    if trials is not None and trials < 1:
-        raise UsageError(f"`--trials {trials}`: give 1 or more")
-    if minutes is not None and not minutes > 0:
-        raise UsageError(f"`--minutes {minutes:g}`: give more than 0")
 
 
 class _Worker:
@@ -180,7 +186,11 @@ class _Worker:
 
         begun, done = time.monotonic(), 0
         while done == 0 or _goes_on(done, time.monotonic() - begun, trials, minutes):
-            study.optimize(self.objective, n_trials=1, callbacks=[told])
+            try:
+                study.optimize(self.objective, n_trials=1, callbacks=[told])
+            except (optuna.exceptions.UpdateFinishedTrialError, ValueError) as error:
+                if not _was_taken_over(error):
+                    raise
             done += 1
 
     def objective(self, trial: Any) -> float:
@@ -248,6 +258,12 @@ class _Worker:
             folds = range(len(self.contest.weights))
             self.kept[_key(choice)] = [self.contest.losses(models, fold) for fold in folds]
         return self.kept[_key(choice)]
+
+
+def _was_taken_over(error: Exception) -> bool:
+    """Whether another worker took us for dead, as after a sleep of the machine, and failed our trial."""
+    told = isinstance(error, optuna.exceptions.UpdateFinishedTrialError)
+    return told or str(error).startswith("Cannot tell a")
 
 
 def _goes_on(done: int, seconds: float, trials: int | None, minutes: float | None) -> bool:

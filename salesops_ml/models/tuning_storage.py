@@ -41,6 +41,11 @@ def open_study(url: str, name: str, *, seed: int, heartbeat_seconds: int) -> tup
         raise _unreachable(url, error) from None
 
 
+def check_storage(url: str, *, heartbeat_seconds: int) -> None:
+    """Raise a `ConfigError` or `ModelError` where the database at `url` cannot be used."""
+    _connected(_checked(url), heartbeat_seconds)
+
+
 def fail_silent(study: Any) -> None:
     """Fail the trials of workers that died, and put their settings back into the queue."""
     with warnings.catch_warnings():

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 
 from salesops_ml.errors import ConfigError, ModelError, UsageError
@@ -78,6 +79,7 @@ def test_the_gain_is_paired_by_deal(url: str) -> None:
     assert np.diff(done.gain_interval)[0] < 4 * max(alone)
 
 
+@pytest.mark.slow
 def test_same_seed_same_trials_and_another_seed_others(tmp_path: Path) -> None:
     found = [
         tune(Hill(), hill_settings(f"sqlite:///{tmp_path}/{n}.db", seed=seed), trials=12)
@@ -89,6 +91,7 @@ def test_same_seed_same_trials_and_another_seed_others(tmp_path: Path) -> None:
     assert without_clock(found[0].trials)[1:] != without_clock(found[2].trials)[1:]
 
 
+@pytest.mark.slow
 def test_stopped_and_gone_on_it_finds_what_one_call_finds(tmp_path: Path) -> None:
     once = tune(Hill(), hill_settings(f"sqlite:///{tmp_path}/once.db"), trials=13)
     settings = hill_settings(f"sqlite:///{tmp_path}/twice.db")
@@ -192,6 +195,28 @@ def test_an_interrupted_trial_in_use_is_tried_again(url: str) -> None:
     done = tune(Hill(), hill_settings(url), trials=2)
     assert [trial.state for trial in done.trials] == ["fail", "complete", "complete"]
     assert done.trials[1].choice == done.in_use
+
+
+@pytest.mark.parametrize("when", [0, FOLDS - 1])
+def test_a_worker_that_was_taken_for_dead_goes_on_with_the_next_trial(url: str, when: int) -> None:
+    class Sleeper(Hill):
+        def losses(self, models: Models, fold: int) -> np.ndarray:
+            if len(self.asked) == FOLDS + when:
+                study, _ = open_study(url, "deal_scores-hill", seed=7, heartbeat_seconds=30)
+                study.tell(1, state=optuna.trial.TrialState.FAIL)
+            return super().losses(models, fold)
+
+    done = tune(Sleeper(), hill_settings(url), trials=3)
+    assert [trial.state for trial in done.trials] == ["complete", "fail", "complete"]
+
+
+def test_an_error_of_the_model_ends_the_tuning(url: str) -> None:
+    class Wrong(Hill):
+        def losses(self, models: Models, fold: int) -> np.ndarray:
+            raise ValueError("a bug")
+
+    with pytest.raises(ValueError, match="a bug"):
+        tune(Wrong(), hill_settings(url), trials=2)
 
 
 @pytest.mark.parametrize(("limits", "words"), [
