@@ -20,7 +20,7 @@ from salesops_ml.models.inner_folds import Places
 from salesops_ml.models.target_statistics import TargetStatistic, learn_all
 
 MOST_TREES = 1_000
-PATIENCE = 40
+PATIENCE = 30
 FEW_WORDS = 250
 """Worded features of up to this many codes are split as sets of words too."""
 

@@ -26,7 +26,7 @@ MOST_ROWS = 25_000
 BENDS = (0.25, 0.5, 0.75)
 FEW_VALUES = 4
 """Numbers of up to this many values are not bent."""
-SOLVER = {"maxiter": 60, "ftol": 1e-7, "gtol": 1e-6}
+SOLVER = {"maxiter": 50, "ftol": 1e-6, "gtol": 1e-5}
 
 
 @dataclass(frozen=True)
