@@ -98,7 +98,6 @@ def grow(
     temper: Temper,
     sheet: Sheet,
     fold: Places,
-    judge: Floats,
     designs: list[Design],
     matrices: list[tuple[Floats, Floats]],
     *,
@@ -108,7 +107,6 @@ def grow(
     """Grow one booster per fold and cut all at their common best number of trees.
 
     Args:
-        judge: how much the verdict on each row counts. Shape (n,).
         designs: of each fold.
         matrices: of each fold, for the rows learned from and for those held out.
     """
@@ -125,7 +123,7 @@ def grow(
             threads=threads,
         )
         grown.append(booster)
-        curves.append(curve * judge[unseen].sum())
+        curves.append(curve * sheet.weight[unseen].sum())
     longest = max(len(curve) for curve in curves)
     total = np.sum([np.pad(c, (0, longest - len(c)), mode="edge") for c in curves], axis=0)
     trees = int(np.argmin(total)) + 1

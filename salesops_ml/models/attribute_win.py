@@ -42,8 +42,6 @@ PRIOR_SHIFT, PRIOR_SPREAD = 0.1, 0.3
 """Prior standard deviations of the intercept, and of each weight around the plain average."""
 SILENT = 0.02
 """A weight up to this is none: the voice is left out."""
-RECENT = 0.7
-"""How much less the verdict on a block of time counts than that on the next one."""
 LINEAR = "logistic"
 FILE = "attribute_win.json"
 
@@ -218,19 +216,18 @@ def _learn(
 ) -> AttributeWin:
     """Fit every voice on the inner folds, weigh them, and keep those that are heard."""
     groups, order = keys
-    fold, timed = _outer_folds(sheet.target, groups, order, seed)
-    judge = sheet.weight * RECENT ** (fold.max() - fold) if timed else sheet.weight
+    fold = _outer_folds(sheet.target, groups, order, seed)
     designs, matrices = _designs(sheet, fold, groups, seed)
     tempers = {n: t for n, t in TEMPERS.items() if not t.pairs or has_pairs(designs)}
     grown: dict[str, Grown] = {
-        name: grow(temper, sheet, fold, judge, designs, matrices, seed=seed, threads=threads)
+        name: grow(temper, sheet, fold, designs, matrices, seed=seed, threads=threads)
         for name, temper in tempers.items()
     }
-    logistic, held_out = SplineLogistic.fit(sheet, fold, judge, seed=seed)
+    logistic, held_out = SplineLogistic.fit(sheet, fold, seed=seed)
     said = {name: one.held_out for name, one in grown.items()} | {LINEAR: held_out}
     siblings = 1.0 if groups is None else len(np.unique(groups)) / len(groups)
-    evidence = siblings * judge.sum() ** 2 / (judge @ judge)
-    intercept, weights = _weigh(said, sheet.target, judge, evidence)
+    evidence = siblings * sheet.weight.sum() ** 2 / (sheet.weight @ sheet.weight)
+    intercept, weights = _weigh(said, sheet.target, sheet.weight, evidence)
     trees = {name: one.boosters for name, one in grown.items() if name in weights}
     return AttributeWin(
         table=table,
@@ -243,20 +240,15 @@ def _learn(
     )
 
 
-def _outer_folds(
-    target: Flags, groups: Keys | None, order: Keys | None, seed: int
-) -> tuple[Places, bool]:
-    """Folds that mirror use; at random where a block of time or a few groups hold one side.
-
-    Also whether they are blocks of time.
-    """
+def _outer_folds(target: Flags, groups: Keys | None, order: Keys | None, seed: int) -> Places:
+    """Folds that mirror use; at random where blocks of time or a few groups hold one side."""
     folds = FOLDS_OF_FEW if len(target) <= FEW_ROWS else FOLDS
     folds = min(folds, int(target.sum()), int((~target).sum()))
     for chosen in ((groups, order), (groups, None), (None, None)):
         fold = inner_folds(target, folds=folds, seed=seed, groups=chosen[0], order=chosen[1])
         if len(np.unique(fold)) == folds and both_sides(target, fold):
             break
-    return fold, chosen[1] is not None
+    return fold
 
 
 def _designs(

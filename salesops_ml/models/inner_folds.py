@@ -13,6 +13,9 @@ from salesops_ml.evaluation.proper_scores import Flags
 
 Places = npt.NDArray[np.int64]
 
+SEASONS = 8
+"""Blocks of time that each fold holds out."""
+
 
 def inner_folds(
     target: Flags,
@@ -26,20 +29,22 @@ def inner_folds(
 
     Args:
         groups: rows of one group share a fold.
-        order: rank in time; folds are then blocks of time. With `groups`, a group stands where its
-            first row does.
+        order: rank in time; each fold then holds out several whole blocks of it, early and late
+            ones. Equal ranks come in random order. Not used beside `groups`.
 
     Example:
-        >>> inner_folds(np.array([True, False] * 3), folds=3, seed=1, order=np.arange(6)).tolist()
-        [0, 0, 1, 1, 2, 2]
+        >>> fold = inner_folds(np.arange(96) % 2 == 0, folds=2, seed=1, order=np.arange(96))
+        >>> [len(set(block)) for block in fold.reshape(16, 6)] == [1] * 16
+        True
     """
     rows = len(target)
     rng = np.random.default_rng(seed)
     if groups is not None:
-        return _by_group(groups, order, folds, rng)
+        return _by_group(groups, folds, rng)
     if order is not None:
-        rank = np.argsort(np.argsort(order, kind="stable"), kind="stable")
-        return np.asarray(rank * folds // rows, dtype=np.int64)
+        rank = np.argsort(np.lexsort((rng.random(rows), order)))
+        holder = np.concatenate([rng.permutation(folds) for _ in range(SEASONS)])
+        return np.asarray(holder[rank * len(holder) // rows], dtype=np.int64)
     fold = np.empty(rows, dtype=np.int64)
     start = 0
     for side in (True, False):
@@ -55,20 +60,10 @@ def both_sides(target: Flags, fold: Places) -> bool:
     return len(np.unique(fold)) > 1 and all(0 < some.sum() < len(some) for some in kept)
 
 
-def _by_group(
-    groups: npt.NDArray[np.generic],
-    order: npt.NDArray[np.generic] | None,
-    folds: int,
-    rng: np.random.Generator,
-) -> Places:
+def _by_group(groups: npt.NDArray[np.generic], folds: int, rng: np.random.Generator) -> Places:
     _, member = np.unique(groups, return_inverse=True)
     size = np.bincount(member)
-    if order is None:
-        line = rng.permutation(len(size))
-    else:
-        first = np.full(len(size), np.iinfo(np.int64).max)
-        np.minimum.at(first, member, np.argsort(np.argsort(order, kind="stable"), kind="stable"))
-        line = np.argsort(first, kind="stable")
+    line = rng.permutation(len(size))
     middle = np.cumsum(size[line]) - size[line] / 2
     fold = np.empty(len(size), dtype=np.int64)
     fold[line] = (middle * folds / len(groups)).astype(np.int64)

@@ -121,14 +121,8 @@ class SplineLogistic:
     intercept: float
 
     @classmethod
-    def fit(
-        cls, sheet: Sheet, fold: Places, judge: Floats, *, seed: int
-    ) -> tuple[SplineLogistic, Floats]:
-        """The model, and the log-odds of each training row by the fold that did not see it.
-
-        Args:
-            judge: how much the verdict on each row counts. Shape (n,).
-        """
+    def fit(cls, sheet: Sheet, fold: Places, *, seed: int) -> tuple[SplineLogistic, Floats]:
+        """The model, and the log-odds of each training row by the fold that did not see it."""
         target, weight = sheet.target, sheet.weight
         design = SplineDesign.learn(sheet.numbers, sheet.sizes)
         matrix = design.matrix(sheet.numbers, sheet.codes)
@@ -140,7 +134,7 @@ class SplineLogistic:
             far = matrix[fold == k]
             held_out[:, fold == k] = [far @ slope + shift for slope, shift in path]
         loss = np.logaddexp(0, held_out) - held_out * target
-        best = int(np.argmin(loss @ judge))
+        best = int(np.argmin(loss @ weight))
         rows = _some(np.arange(len(target)), seed)
         slope, shift = _path(matrix[rows], target[rows], weight[rows], STRENGTHS[: best + 1])[-1]
         return cls(design, slope, shift), held_out[best]
