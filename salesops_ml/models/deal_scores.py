@@ -8,7 +8,7 @@ p_win + p_lost + p_open = 1 for every deal.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from salesops_ml.errors import ModelError
+from salesops_ml.evaluation.censoring import Floats
 from salesops_ml.models.boosting import load_text
 from salesops_ml.models.calibration import NONE, Calibration
 from salesops_ml.models.curves import QUANTILES, Curves
@@ -24,9 +25,12 @@ from salesops_ml.models.encoding import Encoder
 from salesops_ml.models.hazard_table import HazardTable
 from salesops_ml.models.hazards import HazardModel
 from salesops_ml.models.incidence_boosting import IncidenceModel
+from salesops_ml.models.known_deals import NO_SIGNAL, KnownDeals
 from salesops_ml.models.logistic import LogisticWin
 from salesops_ml.models.probability_interval import ProbabilityInterval
-from salesops_ml.models.reasons import contributions, strongest
+from salesops_ml.models.reasons import Parts, strongest
+from salesops_ml.models.score_parts import score_parts
+from salesops_ml.models.signal import BASE_RATE
 from salesops_ml.models.timing_calibration import TimingMap
 from salesops_ml.models.voices import Timing, Voices
 from salesops_ml.models.win_mass import Stack
@@ -48,6 +52,7 @@ class DealScores:
         calibration: the map from the joint score to p_win.
         bend: the map from the curves' timing to when held-out deals closed.
         facts: what it was trained on, for the model card.
+        known: what it remembers of the deals it learned from, for reasons and caution.
     """
 
     spec: FeatureSpec
@@ -58,6 +63,7 @@ class DealScores:
     calibration: Calibration = NONE
     bend: TimingMap = field(default_factory=TimingMap.straight)
     facts: dict[str, Any] = field(default_factory=dict)
+    known: KnownDeals = field(default_factory=KnownDeals)
 
     @property
     def timing(self) -> Timing:
@@ -87,15 +93,40 @@ class DealScores:
         """Scores, one row per row of `frame`, same index (see `scores_from`)."""
         return scores_from(self.curves(frame), frame.index, self.interval)
 
+    def remembering(self, learn: pd.DataFrame, won: npt.NDArray[np.bool_]) -> DealScores:
+        """The same model with a memory of the looks it learned from.
+
+        Args:
+            won: which of them are of deals known as won.
+        """
+        return replace(self, known=KnownDeals.fit(learn, won, self.encoder))
+
+    def parts(self, frame: pd.DataFrame, p_win: Floats | None = None) -> Parts:
+        """Additive contributions: groups, `base` and `calibration` sum to the log-odds of p_win.
+
+        Args:
+            p_win: the published chances of `frame`, where they are at hand.
+        """
+        if p_win is None:
+            p_win = self.predict(frame)["p_win"].to_numpy()
+        return score_parts(self.voices, self.stack, self.known, frame, p_win)
+
     def reasons(self, frame: pd.DataFrame) -> list[list[dict[str, Any]]]:
         """For each row the strongest reasons for and against, as plain values; see `models.reasons`.
 
-        Without a boosted classifier (too few deals) there are none.
+        Where the base rate is the answer there are none.
         """
-        if self.classifier is None or self.encoder is None:
-            return [[] for _ in range(len(frame))]
-        parts = contributions(self.classifier, self.encoder, frame, threads=self.voices.threads)
-        return [[vars(reason) for reason in row] for row in strongest(parts, frame)]
+        if frame.empty:
+            return []
+        told = strongest(self.parts(frame), frame, self.known)
+        return [[vars(reason) for reason in row] for row in told]
+
+    def caution(self, frame: pd.DataFrame) -> list[str | None]:
+        """For each row why its score should not be acted on, None where nothing speaks against it."""
+        told = self.known.cautions(frame, self.encoder)
+        for row in told:
+            row.extend([NO_SIGNAL] if self.facts.get("answer") == BASE_RATE else [])
+        return ["; ".join(row) or None for row in told]
 
     def save(self, folder: Path) -> None:
         """LightGBM text and JSON; nothing that runs on loading."""
@@ -120,6 +151,7 @@ class DealScores:
             "classifier": self.classifier is not None,
             "logistic": logistic.to_dict() if logistic else None,
             "facts": self.facts,
+            "known": self.known.to_dict(),
         }
         (folder / "deal_scores.json").write_text(json.dumps(content, indent=1, sort_keys=True))
 
@@ -146,6 +178,7 @@ class DealScores:
             calibration=Calibration.from_dict(content["calibration"]),
             bend=TimingMap.from_dict(content["bend"]),
             facts=content["facts"],
+            known=KnownDeals.from_dict(content.get("known")),
         )
 
 

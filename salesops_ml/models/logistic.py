@@ -6,10 +6,11 @@ often beats boosted trees. Coefficients are kept as plain numbers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from salesops_ml.evaluation.censoring import Floats
@@ -29,6 +30,7 @@ class LogisticWin:
         low, high: the 1st and 99th percentile that numbers are held within. Shape (numeric,).
         mean, scale: standardisation of the widened numeric block. Shape (2 * numeric,).
         weights: one per column of the design matrix.
+        center: mean of each column over the training rows, where contributions count from.
     """
 
     encoder: Encoder
@@ -38,6 +40,7 @@ class LogisticWin:
     scale: Floats
     weights: Floats
     intercept: float
+    center: Floats = field(default_factory=lambda: np.empty(0))
 
     @classmethod
     def fit(
@@ -58,15 +61,13 @@ class LogisticWin:
         scale = np.where(scale > 1e-9, scale, 1.0)
         shell = cls(encoder, low, high, mean, scale, np.empty(0), 0.0)
         model = LogisticRegression(C=STRENGTH, solver="newton-cholesky", tol=1e-5)
-        model.fit(shell._design(matrix), target[rows], sample_weight=weight[rows])
-        return cls(
-            encoder,
-            low,
-            high,
-            mean,
-            scale,
-            model.coef_[0].astype(float),
-            float(model.intercept_[0]),
+        design = shell._design(matrix)
+        model.fit(design, target[rows], sample_weight=weight[rows])
+        return replace(
+            shell,
+            weights=model.coef_[0].astype(float),
+            intercept=float(model.intercept_[0]),
+            center=design.mean(axis=0),
         )
 
     def predict(self, frame: pd.DataFrame) -> Floats:
@@ -75,6 +76,28 @@ class LogisticWin:
             return np.empty(0)
         score = self._design(self.encoder.transform(frame)) @ self.weights + self.intercept
         return np.asarray(1 / (1 + np.exp(-score)))
+
+    def contributions(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Each feature's part of the log-odds, and `base`, that of the mean of the training rows.
+
+        Exact, since the model is linear; rows sum to the log-odds of `predict`.
+        Shape (n, features + 1).
+        """
+        names = self.encoder.names
+        center = self.center if self.center.size else np.zeros(len(self.weights))
+        parts = np.zeros((len(frame), len(names) + 1))
+        parts[:, -1] = self.intercept + center @ self.weights
+        if len(frame):
+            terms = (self._design(self.encoder.transform(frame)) - center) * self.weights
+            np.add.at(parts.T, self._feature_of_column(), terms.T)
+        return pd.DataFrame(parts, columns=[*names, "base"], index=frame.index)
+
+    def _feature_of_column(self) -> npt.NDArray[np.int64]:
+        """The place of the feature that each column of the design matrix tells of."""
+        count = len(self.encoder.numeric)
+        sizes = [len(words) for words in self.encoder.words.values()]
+        worded = np.repeat(np.arange(count, count + len(sizes)), sizes)
+        return np.concatenate([np.tile(np.arange(count), 3), worded]).astype(np.int64)
 
     def _design(self, matrix: Floats) -> Floats:
         """Standardised numbers, a flag where a number is missing, a column for each word."""
@@ -88,7 +111,7 @@ class LogisticWin:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; the encoder is stored by whoever holds the model."""
-        arrays = ("low", "high", "mean", "scale", "weights")
+        arrays = ("low", "high", "mean", "scale", "weights", "center")
         return {
             **{name: getattr(self, name).tolist() for name in arrays},
             "intercept": self.intercept,
@@ -98,8 +121,8 @@ class LogisticWin:
     def from_dict(cls, values: dict[str, Any], encoder: Encoder) -> LogisticWin:
         """The model that `to_dict` described."""
         arrays = {
-            name: np.array(values[name], dtype=float)
-            for name in ("low", "high", "mean", "scale", "weights")
+            name: np.array(values.get(name, []), dtype=float)
+            for name in ("low", "high", "mean", "scale", "weights", "center")
         }
         return cls(encoder, intercept=float(values["intercept"]), **arrays)
 

@@ -1,12 +1,15 @@
 """Why a deal scores as it does: additive contributions, grouped into things a person can act on.
 
-The contributions are those of the boosted classifier (exact Shapley values of its trees, Lundberg et
-al. 2020), on the log-odds of winning by the horizon; features that say the same thing are summed
-before they are ranked. They describe association, not effect.
+They add up, on the log-odds of winning by the horizon: a base, each group of features, and what
+calibration did make exactly the published chance. Boosted trees give their exact Shapley values
+(Lundberg et al. 2020), the regression its own terms, a table its cell against the company; for curves,
+which have no terms, groups get Shapley values (`models.shapley`). They describe association, not
+effect.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +17,15 @@ import numpy as np
 import pandas as pd
 
 from salesops_ml.evaluation.censoring import Floats
+from salesops_ml.evaluation.proper_scores import logit
 from salesops_ml.models.encoding import Encoder
+from salesops_ml.models.known_deals import KnownDeals
 from salesops_ml.models.wording import in_words
+
+BASE = "base"
+CALIBRATION = "calibration"
+FAINT = 0.02
+"""Log-odds below which a group is no reason."""
 
 GROUPS = {
     "stage": (
@@ -88,6 +98,47 @@ def group_of(feature: str) -> str:
     return feature.removeprefix("f_").replace("_", " ")
 
 
+@dataclass(frozen=True)
+class Parts:
+    """The contributions to a score, on the log-odds of the published chance.
+
+    Attributes:
+        groups: each group's contribution, and last `base` and `calibration`; every row sums to the
+            log-odds of `p_win`. Shape (n, groups + 2).
+        features: the same by feature, for the voices that have terms; it says which feature leads a
+            group. Shape (n, features).
+    """
+
+    groups: pd.DataFrame
+    features: pd.DataFrame
+
+    @classmethod
+    def join(
+        cls, voices: list[tuple[float, pd.DataFrame]], intercept: float, p_win: Floats
+    ) -> Parts:
+        """Add up voices by their weights; what is left to the log-odds of `p_win` is calibration.
+
+        Args:
+            voices: weight, and contributions by feature (or by group, named as such) with `base`.
+        """
+        index = voices[0][1].index if voices else pd.RangeIndex(len(p_win))
+        groups: dict[str, Floats] = {}
+        features: dict[str, Floats] = {}
+        base = np.full(len(p_win), intercept)
+        for weight, parts in voices:
+            base += weight * parts[BASE].to_numpy()
+            for name in parts.columns.drop(BASE):
+                told = weight * parts[name].to_numpy()
+                group = group_of(name) if name.startswith("f_") else name
+                groups[group] = groups.get(group, 0.0) + told
+                if name.startswith("f_"):
+                    features[name] = features.get(name, 0.0) + told
+        table = pd.DataFrame({name: groups[name] for name in sorted(groups)}, index=index)
+        table[BASE] = base
+        table[CALIBRATION] = logit(p_win) - table.sum(axis=1).to_numpy()
+        return cls(table, pd.DataFrame(features, index=index))
+
+
 def contributions(
     booster: Any, encoder: Encoder, frame: pd.DataFrame, *, threads: int
 ) -> pd.DataFrame:
@@ -96,43 +147,46 @@ def contributions(
     Each row sums to the booster's log-odds of winning by the horizon.
     """
     matrix = encoder.transform(frame)
-    values = booster.predict(matrix, pred_contrib=True, num_threads=threads)
-    return pd.DataFrame(values, columns=[*encoder.names, "base"], index=frame.index)
+    values = np.zeros((0, len(encoder.names) + 1))
+    if len(frame):
+        values = booster.predict(matrix, pred_contrib=True, num_threads=threads)
+    return pd.DataFrame(values, columns=[*encoder.names, BASE], index=frame.index)
 
 
-def strongest(parts: pd.DataFrame, frame: pd.DataFrame, *, most: int = 3) -> list[list[Reason]]:
-    """For each row the strongest groups for and against, up to `most` of each, strongest first.
-
-    Args:
-        parts: what `contributions` gave for `frame`.
-    """
-    names = [name for name in parts.columns if name != "base"]
-    groups = sorted({group_of(name) for name in names})
-    member = np.array([[group_of(name) == group for name in names] for group in groups])
-    values = parts[names].to_numpy()
-    sums = values @ member.T.astype(float)
+def strongest(
+    parts: Parts, frame: pd.DataFrame, known: KnownDeals, *, most: int = 3
+) -> list[list[Reason]]:
+    """For each row the strongest groups for and against, up to `most` of each, strongest first."""
+    groups = list(parts.groups.columns.drop([BASE, CALIBRATION]))
+    sums = parts.groups[groups].to_numpy()
+    names = list(parts.features.columns)
+    values = parts.features.to_numpy()
+    members = {g: [j for j, name in enumerate(names) if group_of(name) == g] for g in groups}
+    rows = frame.to_dict("records")
     return [
-        _row_reasons(frame.iloc[i], names, groups, member, values[i], sums[i], most)
+        _row_reasons(rows[i], groups, sums[i], (names, members, values[i]), known, most)
         for i in range(len(frame))
     ]
 
 
 def _row_reasons(
-    row: pd.Series,
-    names: list[str],
+    row: Mapping[Any, Any],
     groups: list[str],
-    member: Any,
-    values: Floats,
     sums: Floats,
+    inside: tuple[list[str], dict[str, list[int]], Floats],
+    known: KnownDeals,
     most: int,
 ) -> list[Reason]:
+    names, members, values = inside
     order = np.argsort(-np.abs(sums), kind="stable")
     found: list[Reason] = []
     for sign in (1, -1):
-        chosen = [g for g in order if sign * sums[g] > 0.02][:most]
-        for g in chosen:
-            inside = np.flatnonzero(member[g])
-            lead = names[inside[np.argmax(sign * values[inside])]]
-            text = in_words(lead, row[lead])
-            found.append(Reason(groups[g], float(sums[g]), lead, text))
+        for g in [g for g in order if sign * sums[g] > FAINT][:most]:
+            group = groups[g]
+            leads = members[group]
+            if not leads:
+                continue
+            lead = names[max(leads, key=lambda j: sign * values[j])]
+            text = in_words(lead, row.get(lead), row=row, won=known.of_won(row.get("stage")))
+            found.append(Reason(group, float(sums[g]), lead, text))
     return sorted(found, key=lambda reason: -abs(reason.contribution))

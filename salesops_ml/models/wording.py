@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import calendar
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 PHRASES = {
     "f_days_in_stage": "{:.0f} days in this stage",
@@ -102,8 +105,37 @@ PHRASES = {
 """How a feature is told; others are told by the rules of `in_words`."""
 
 
-def in_words(feature: str, value: Any) -> str:
-    """A feature and the deal's own value as a phrase.
+SINGULAR = {
+    "days": "day", "moves": "move", "stages": "stage", "activities": "activity", "quotes": "quote",
+    "changes": "change", "deals": "deal", "minutes": "minute",
+}  # fmt: skip
+NOT_MEASURED = (
+    "f_month", "f_created_month", "f_weekday", "f_created_weekday", "f_created_hour", "f_overdue",
+    "f_quarter_month", "f_crm_probability", "f_stage_position", "f_furthest_position",
+    "f_days_to_quarter_end", "f_win_rate_180d", "f_closes_this_quarter",
+)  # fmt: skip
+"""Numbers of which it says nothing what those of won deals were."""
+OF_WON = {
+    "f_days_in_stage": "f_days_in_stage_of_won",
+    "f_days_in_stage_of_won": "f_days_in_stage_of_won",
+    "f_age_days": "f_age_of_won",
+    "f_age_of_won": "f_age_of_won",
+}
+"""Times that the deal's own row compares with what won deals took."""
+
+
+def in_words(
+    feature: str,
+    value: Any,
+    *,
+    row: Mapping[Any, Any] | None = None,
+    won: Mapping[str, float] | None = None,
+) -> str:
+    """A feature and the deal's own value as a phrase, with the measure of won deals where known.
+
+    Args:
+        row: the deal's other values.
+        won: medians of won deals in the same stage.
 
     Example:
         >>> in_words("f_days_in_stage", 27.2), in_words("f_lead_source", "web")
@@ -112,16 +144,77 @@ def in_words(feature: str, value: Any) -> str:
         ('meeting: 2 in 30 days', 'past its expected close')
         >>> in_words("f_days_since_quote", None)
         'no quote yet'
+        >>> deal = {"stage": "Negotiation", "f_days_in_stage": 27, "f_days_in_stage_of_won": 2.45}
+        >>> in_words("f_days_in_stage", 27, row=deal)
+        '27 days in Negotiation (deals that won took 11)'
+        >>> in_words("f_activities_30d", 2.0, won={"f_activities_30d": 6.0})
+        '2 activities in 30 days (won deals: 6)'
     """
+    row = row or {}
+    if feature in OF_WON:
+        told = _time_taken(feature, row)
+        if told:
+            return told
+    if feature == "f_stage" and not _is_known(value):
+        value = row.get("stage")
     name = feature.removeprefix("f_").removeprefix("x_").replace("_", " ")
-    if value is None or value != value:
+    if not _is_known(value):
         if feature.startswith("f_days_since_"):
             return f"no {name.removeprefix('days since ')} yet"
         return f"{name}: not known"
     if isinstance(value, str):
         value = value.replace("_", " ")
         return PHRASES[feature].format(value) if feature in PHRASES else f"{name}: {value}"
-    return _number_in_words(feature, name, float(value))
+    phrase = _singular(_number_in_words(feature, name, float(value)))
+    return phrase + _measure(feature, float(value), (won or {}).get(feature))
+
+
+def _time_taken(feature: str, row: Mapping[Any, Any]) -> str | None:
+    """Days in stage or age, beside the days that deals that won took."""
+    ratio = row.get(OF_WON[feature])
+    staged = "stage" in feature
+    days = row.get("f_days_in_stage" if staged else "f_age_days")
+    if not _is_known(ratio) or not _is_known(days):
+        return None
+    ratio, days = float(ratio or 0), float(days or 0)
+    if ratio <= 0:
+        return None
+    stage = row.get("stage")
+    place = f"in {stage}" if staged and _is_known(stage) else "in this stage" if staged else "old"
+    return f"{_singular(f'{days:.0f} days')} {place} (deals that won took {days / ratio:.0f})"
+
+
+def _measure(feature: str, value: float, usual: float | None) -> str:
+    """What won deals had, in the same figures; nothing where that reads the same."""
+    if usual is None or feature in NOT_MEASURED:
+        return ""
+    mine, theirs = _figure(feature, value), _figure(feature, usual)
+    return "" if mine == theirs else f" (won deals: {theirs})"
+
+
+def _figure(feature: str, value: float) -> str:
+    """The number alone, as the feature's phrase writes it."""
+    if feature == "f_log_amount":
+        return f"{np.exp(value):,.0f}"
+    found = re.search(r"\{[^}]*\}", PHRASES.get(feature, ""))
+    if found:
+        return found.group().format(value)
+    counted = feature.startswith(("f_kind_", "f_activities_", "f_days_since_"))
+    return f"{value:.0f}" if counted else f"{value:,.3g}"
+
+
+def _singular(phrase: str) -> str:
+    """One day, not "1 days"; once, not "1 times"."""
+    phrase = re.sub(r"(?<![\d.,])1 times(?! (as|the|its))", "once", phrase)
+    return re.sub(rf"(?<![\d.,+-])1 ((?:\w+ )?)({'|'.join(SINGULAR)})\b", _one, phrase)
+
+
+def _one(found: re.Match[str]) -> str:
+    return f"1 {found.group(1)}{SINGULAR[found.group(2)]}"
+
+
+def _is_known(value: Any) -> bool:
+    return value is not None and not pd.isna(value)
 
 
 def _number_in_words(feature: str, name: str, value: float) -> str:
