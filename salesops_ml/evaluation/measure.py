@@ -64,6 +64,8 @@ class Judged:
         reach = last_supported_day(followed, horizon) or float(np.max(followed, initial=0.0))
         won = (event == WON) & (duration <= reach)
         weight = horizon_weights(event, duration, followed, reach)
+        if reach == 0:  # nothing is dated: open deals were not watched at all
+            weight = weight * (event != OPEN)
         return cls(rows, event, duration, followed, won, weight, reach)
 
 

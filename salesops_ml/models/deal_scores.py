@@ -18,6 +18,7 @@ import pandas as pd
 
 from salesops_ml.errors import ModelError
 from salesops_ml.evaluation.censoring import Floats
+from salesops_ml.models.attribute_win import AttributeWin
 from salesops_ml.models.boosting import load_text
 from salesops_ml.models.calibration import NONE, Calibration
 from salesops_ml.models.curves import QUANTILES, Curves
@@ -133,6 +134,8 @@ class DealScores:
         folder.mkdir(parents=True, exist_ok=True)
         if not isinstance(self.timing, HazardTable):
             self.timing.save(folder)
+        if self.voices.attributes is not None:
+            self.voices.attributes.save(folder)
         if self.classifier is not None:
             (folder / "classifier.txt").write_text(self.classifier.model_to_string())
         table = self.timing.to_dict() if isinstance(self.timing, HazardTable) else None
@@ -142,6 +145,8 @@ class DealScores:
             "spec": json.loads(self.spec.to_json()),
             "horizon_days": self.horizon_days,
             "table": table,
+            "stage_age": self.voices.table.to_dict() if self.voices.table else None,
+            "attributes": self.voices.attributes is not None,
             "rival": isinstance(self.timing, IncidenceModel),
             "stack": vars(self.stack),
             "calibration": self.calibration.to_dict(),
@@ -223,7 +228,9 @@ def _load_voices(
     classifier = _load_classifier(folder) if content["classifier"] else None
     logistic = _load_logistic(content["logistic"], encoder)
     timing = _load_timing(folder, content, encoder, threads)
-    return Voices(timing, encoder, classifier, logistic, threads)
+    table = HazardTable.from_dict(content["stage_age"]) if content["stage_age"] else None
+    attributes = AttributeWin.load(folder, threads=threads) if content["attributes"] else None
+    return Voices(timing, encoder, classifier, logistic, table, attributes, threads)
 
 
 def _load_timing(

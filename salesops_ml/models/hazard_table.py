@@ -22,6 +22,7 @@ from salesops_ml.models.hazards import incidence
 from salesops_ml.models.periods_at_risk import interval_edges, rows_at_risk
 
 PRIOR_ROWS = 20.0
+COMPANY = ""
 AGE_BORDERS = (1.0, 7.5, 14.5, 28.5, 56.5, 112.5, 224.5)
 
 
@@ -53,7 +54,7 @@ class HazardTable:
         edges = interval_edges(horizon)
         counts = _Counts(event, duration, edges)
         company = counts.hazards(np.zeros(len(frame), dtype=np.int64), 1, None)[0]
-        cells = {"": company}
+        cells = {COMPANY: company}
         if by_stage:
             stages, stage_of = np.unique(_stages(frame), return_inverse=True)
             parents = np.repeat(company[None], len(stages), axis=0)
@@ -68,15 +69,26 @@ class HazardTable:
         """Each look gets the curve of its cell, or of its stage, or of the company."""
         if self.by_stage:
             names = [
-                cell if cell in self.cells else stage if stage in self.cells else ""
+                cell if cell in self.cells else stage if stage in self.cells else COMPANY
                 for cell, stage in zip(_cells(frame), _stages(frame), strict=True)
             ]
         else:
-            names = [""] * len(frame)
+            names = [COMPANY] * len(frame)
         kinds, place = np.unique(np.array(names, dtype=object), return_inverse=True)
         hazards = np.array([self.cells[kind] for kind in kinds]).reshape(-1, 2, len(self.edges) - 1)
         won, lost = incidence(hazards[:, 0], hazards[:, 1])
         return Curves(self.edges, won[place], lost[place])
+
+    def share(self) -> float:
+        """The company's chance that a deal which ends by the horizon is won."""
+        won, lost = incidence(*(hazards[None] for hazards in self.cells[COMPANY]))
+        return float(won[0, -1] / max(won[0, -1] + lost[0, -1], 1e-12))
+
+    def with_share(self, share: float) -> HazardTable:
+        """The table in which every deal that ends is won with chance `share`, whenever it ends."""
+        split = np.array([[share], [1 - share]])
+        cells = {name: cell.sum(axis=0) * split for name, cell in self.cells.items()}
+        return HazardTable(self.edges, cells, self.by_stage)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

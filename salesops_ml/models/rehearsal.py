@@ -16,19 +16,28 @@ import numpy.typing as npt
 import pandas as pd
 
 from salesops_ml.evaluation.bootstrap import clustered_means
-from salesops_ml.evaluation.censoring import LOST, WON, Floats, last_supported_day
+from salesops_ml.evaluation.censoring import LOST, OPEN, WON, Floats, last_supported_day
 from salesops_ml.evaluation.curve_scores import curve_losses
 from salesops_ml.evaluation.proper_scores import Flags, log_loss
 from salesops_ml.models.calibration import KINDS, NONE, Calibration
 from salesops_ml.models.curves import Curves
 from salesops_ml.models.held_out import HeldOut
 from salesops_ml.models.probability_interval import ProbabilityInterval
-from salesops_ml.models.signal import BASE_RATE, MODEL, SENTENCES, STAGE_AGE, choose_answer, gain
+from salesops_ml.models.signal import (
+    BASE_RATE,
+    MODEL,
+    SENTENCES,
+    STAGE_AGE,
+    Told,
+    choose_answer,
+    gain,
+)
 from salesops_ml.models.timing_calibration import TimingMap
 from salesops_ml.models.voices import (
     Timing,
     Trees,
     Voices,
+    fit_flat_table,
     fit_table,
     fit_timing,
     fit_voices,
@@ -70,19 +79,29 @@ class Lesson:
 
 @dataclass(frozen=True)
 class _Judged:
-    """Held-out looks with what became of them by the horizon."""
+    """Held-out looks with what became of them by the horizon: won, closed, and censoring weights."""
 
     frame: pd.DataFrame
     labels: pd.DataFrame
     won: Flags
+    closed: Flags
     weight: Floats
     deals: npt.NDArray[np.object_]
 
 
 def rehearse(
-    learn: pd.DataFrame, labels: pd.DataFrame, held: HeldOut, settings: Settings
+    learn: pd.DataFrame,
+    labels: pd.DataFrame,
+    held: HeldOut,
+    settings: Settings,
+    *,
+    plain: bool = False,
 ) -> Lesson:
-    """Learn from the looks not held back, and decide on those that were."""
+    """Learn from the looks not held back, and decide on those that were.
+
+    Args:
+        plain: the deals have attributes only, no history.
+    """
     early, late = learn[~held.rows], learn[held.rows]
     fewest = fewest_outcomes(early, held.early_labels)
     if fewest < LEAST_OUTCOMES or late.empty:
@@ -93,11 +112,13 @@ def rehearse(
         )
     late_labels = labels[held.rows]
     won, weight = horizon_target(late_labels, settings.models.horizon_days)
-    judged = _Judged(late, late_labels, won, weight, late["deal_id"].to_numpy(dtype=object))
+    event, duration = _known(late_labels)
+    closed = (event != OPEN) & (duration <= settings.models.horizon_days)
+    judged = _Judged(late, late_labels, won, closed, weight, late["deal_id"].to_numpy(dtype=object))
     usable = held.supported and two_sided(won, weight)
     only = None if usable else ("hazards",)
     watch = (late, late_labels)
-    voices = fit_voices(early, held.early_labels, settings, only=only, watch=watch)
+    voices = fit_voices(early, held.early_labels, settings, only=only, watch=watch, plain=plain)
     timing, race = _race(voices, early, held.early_labels, judged, settings)
     rival = timing if timing is not voices.timing else None
     trees = trees_in(voices, rival, settings).larger()
@@ -106,15 +127,15 @@ def rehearse(
             MODEL, held.note, trees=trees, rival=rival is not None, facts={"timing": race}
         )
     curves = timing.curves(late)
-    tables = {
-        name: fit_table(early, held.early_labels, settings, by_stage=name == STAGE_AGE).curves(late)
-        for name in (STAGE_AGE, BASE_RATE)
+    table = fit_table(early, held.early_labels, settings, by_stage=True)
+    drawn = {
+        MODEL: curves,
+        STAGE_AGE: table.curves(late),
+        BASE_RATE: fit_flat_table(early, held.early_labels, settings).curves(late),
     }
     said = voices.said(late, curves)
-    simple = (tables[STAGE_AGE].cif_won[:, -1], tables[BASE_RATE].cif_won[:, -1])
-    lesson = _weighed(said, simple, judged, settings)
-    drawn = curves if lesson.answer == MODEL else tables[lesson.answer]
-    bend = TimingMap.fit(drawn, late, *_known(late_labels), weight)
+    lesson = _weighed(said, drawn, judged, settings)
+    bend = TimingMap.fit(drawn[lesson.answer], late, *_known(late_labels), weight)
     return replace(
         lesson,
         note=f"{held.note}; {lesson.note}",
@@ -126,23 +147,32 @@ def rehearse(
 
 
 def _weighed(
-    said: dict[str, Floats], tables: tuple[Floats, Floats], judged: _Judged, settings: Settings
+    said: dict[str, Floats], drawn: dict[str, Curves], judged: _Judged, settings: Settings
 ) -> Lesson:
-    """Weights, calibration, bands, and whether the simple tables would do as well."""
-    kind, losses = _choose_calibration(said, judged)
+    """Weights, calibration, bands, and whether a simple table would do as well."""
     told = (judged.won, judged.weight, judged.deals)
-    stack = Stack.fit(said, *told)
+    dated = bool((judged.labels["duration"] > 0).any())
+    if dated:
+        kind, losses = _choose_calibration(said, judged)
+        stack = Stack.fit(said, *told)
+    else:  # one look a deal: the voice on attributes has weighed and calibrated itself
+        kind, losses, stack = "none", {}, Stack.average(("attributes",))
     raw = stack.combine(said)
     calibration = Calibration.fit(kind, raw, *told)
-    p = calibration.apply(raw)
-    answer, gains = choose_answer(p, tables, *told, seed=settings.seed)
+    p_win = {name: curves.cif_won[:, -1] for name, curves in drawn.items()}
+    p_win[MODEL] = calibration.apply(raw)
+    answers = {
+        name: Told.of(p_win[name], curves.cif_won[:, -1], curves.cif_lost[:, -1])
+        for name, curves in drawn.items()
+    }
+    answer, gains = choose_answer(
+        answers, judged.won, judged.closed, judged.weight, judged.deals, seed=settings.seed
+    )
+    bands = ProbabilityInterval.fit(p_win[answer], *told, seed=settings.seed)
     facts: dict[str, Any] = {"gains": gains, "signal": SENTENCES[answer]}
     if answer != MODEL:
-        simple = tables[answer == BASE_RATE]
-        bands = ProbabilityInterval.fit(simple, *told, seed=settings.seed)
         return Lesson(answer, SENTENCES[answer], interval=bands, facts=facts)
     facts |= {"calibration": kind, "calibration_losses": losses}
-    bands = ProbabilityInterval.fit(p, *told, seed=settings.seed)
     note = "not calibrated further" if kind == "none" else f"calibrated by {kind.replace('_', '-')}"
     return Lesson(MODEL, note, stack=stack, calibration=calibration, interval=bands, facts=facts)
 

@@ -1,8 +1,10 @@
-"""Is there anything to learn? A score must beat the simple tables on deals it never saw, or give way.
+"""Is there anything to learn? A score must tell winners from losers better than the base rate does.
 
-On the held-out looks the score is compared, row by row, with the stage x age table, and that with the
-base rate. A gain must exceed its own standard error, told by deal; else the simpler answer is used and
-said. A company without signal is better served by its base rate than by confident noise.
+On the held-out deals that ended, the share of winning that was promised is compared with the base
+rate's, each deal counting once. What it saves must be more than chance would give in one case of
+twenty; and over all rows the score must not be worse than the stage x age table, which is a voice in it.
+Else the simpler answer is used and said: a company without signal is better served by its base rate than
+by confident noise.
 """
 
 from __future__ import annotations
@@ -18,25 +20,27 @@ from salesops_ml.evaluation.censoring import Floats
 from salesops_ml.evaluation.proper_scores import Flags, log_losses
 
 DRAWS = 200
+CERTAIN = 1.645
+"""Standard errors that a gain must exceed: by chance one in twenty does."""
 MODEL, STAGE_AGE, BASE_RATE = "model", "stage_age", "base_rate"
 SENTENCES = {
     MODEL: "the deal model is used",
-    STAGE_AGE: "no signal beyond stage and age: the stage x age table is used",
-    BASE_RATE: "no signal beyond the base rate: every deal gets it",
+    STAGE_AGE: "no signal beyond the base rate of the deal's stage and age: that table is used",
+    BASE_RATE: "no signal beyond the base rate: every deal that ends gets it",
 }
 
 
 @dataclass(frozen=True)
 class Gain:
-    """Mean log-loss saved by one answer over another, and its standard error by deal."""
+    """Mean log-loss saved by one answer over another, and its standard error, clustered by deal."""
 
     mean: float
     error: float
 
     @property
     def real(self) -> bool:
-        """Whether it exceeds its own noise."""
-        return self.mean > self.error
+        """Whether it exceeds its own noise, at one chance in twenty."""
+        return self.mean > CERTAIN * self.error
 
 
 def gain(
@@ -62,10 +66,24 @@ def gain(
     return Gain(float(np.average(saved, weights=weight)), float(np.nanstd(means)))
 
 
+@dataclass(frozen=True)
+class Told:
+    """What one answer says of held-out rows: P(won by the horizon), and its share of ending by then."""
+
+    p_win: Floats
+    share: Floats
+
+    @classmethod
+    def of(cls, p_win: Floats, cif_won: Floats, cif_lost: Floats) -> Told:
+        """From a score and the ends of the curves that time it."""
+        p_lost = (1 - p_win) * np.clip(cif_lost / np.maximum(1 - cif_won, 1e-12), 0, 1)
+        return cls(p_win, p_win / np.maximum(p_win + p_lost, 1e-12))
+
+
 def choose_answer(
-    model: Floats,
-    tables: tuple[Floats, Floats],
+    answers: dict[str, Told],
     won: Flags,
+    closed: Flags,
     weight: Floats,
     deals: npt.NDArray[np.object_],
     *,
@@ -74,17 +92,23 @@ def choose_answer(
     """The answer to use (`model`, `stage_age`, `base_rate`), and the gains that decided it.
 
     Args:
-        tables: what the stage x age table says, and the base rate.
+        answers: what each of the three says.
+        won: won by the horizon.
+        closed: won or lost by the horizon.
+        weight: censoring weights at the horizon.
     """
-    table, base = tables
-    over_table = gain(model, table, won, weight, deals, seed=seed)
-    over_base = gain(model, base, won, weight, deals, seed=seed)
-    table_over_base = gain(table, base, won, weight, deals, seed=seed)
+    model, table, base = (answers[name] for name in (MODEL, STAGE_AGE, BASE_RATE))
+    _, place = np.unique(deals, return_inverse=True)
+    looks = np.bincount(place, weights=closed)[place]
+    among = weight * closed / np.maximum(looks, 1)
+    over_table = gain(model.p_win, table.p_win, won, weight, deals, seed=seed)
+    over_base = gain(model.share, base.share, won, among, deals, seed=seed)
+    table_over_base = gain(table.share, base.share, won, among, deals, seed=seed)
     told = {
         "model_over_stage_age": vars(over_table),
-        "model_over_base_rate": vars(over_base),
-        "stage_age_over_base_rate": vars(table_over_base),
+        "model_over_base_rate_among_closed": vars(over_base),
+        "stage_age_over_base_rate_among_closed": vars(table_over_base),
     }
-    if over_table.real and over_base.real:
+    if over_base.real and over_table.mean > 0:
         return MODEL, told
     return (STAGE_AGE if table_over_base.real else BASE_RATE), told

@@ -17,10 +17,13 @@ from salesops_ml.models.deal_scores import DealScores
 from salesops_ml.models.held_out import hold_out
 from salesops_ml.models.probability_interval import ProbabilityInterval
 from salesops_ml.models.rehearsal import Lesson, rehearse
-from salesops_ml.models.signal import MODEL, STAGE_AGE
-from salesops_ml.models.voices import Voices, fit_table, fit_voices
+from salesops_ml.models.signal import BASE_RATE, STAGE_AGE
+from salesops_ml.models.voices import Voices, fit_flat_table, fit_table, fit_voices
 from salesops_ml.settings import Settings
 from salesops_ml.snapshots.features import FeatureSpec
+
+HISTORY = {"stages", "changes", "activities", "quotes"}
+"""Feature blocks that tell what happened to a deal; without any, there are attributes only."""
 
 
 def fit_deal_scores(
@@ -46,9 +49,10 @@ def fit_deal_scores(
     _check_outcomes(learn, labels)
     calibration = (block.reindex(learn.index) == "calibration").to_numpy()
     horizon = settings.models.horizon_days
-    held = hold_out(learn, labels, calibration, borders, horizon=horizon)
-    lesson = rehearse(learn, labels, held, settings)
-    voices = _final_voices(learn, labels, lesson, settings)
+    held = hold_out(learn, labels, calibration, horizon=horizon)
+    plain = not set(spec.blocks) & HISTORY
+    lesson = rehearse(learn, labels, held, settings, plain=plain)
+    voices = _final_voices(learn, labels, lesson, settings, plain=plain)
     return DealScores(
         spec=spec,
         horizon_days=horizon,
@@ -62,14 +66,22 @@ def fit_deal_scores(
 
 
 def _final_voices(
-    learn: pd.DataFrame, labels: pd.DataFrame, lesson: Lesson, settings: Settings
+    learn: pd.DataFrame, labels: pd.DataFrame, lesson: Lesson, settings: Settings, *, plain: bool
 ) -> Voices:
     """All looks of the training block, with the sizes and voices that the rehearsal chose."""
-    if lesson.answer != MODEL:
-        table = fit_table(learn, labels, settings, by_stage=lesson.answer == STAGE_AGE)
+    if lesson.answer == STAGE_AGE:
+        table = fit_table(learn, labels, settings, by_stage=True)
         return Voices(table, threads=settings.threads)
+    if lesson.answer == BASE_RATE:
+        return Voices(fit_flat_table(learn, labels, settings), threads=settings.threads)
     return fit_voices(
-        learn, labels, settings, only=lesson.stack.voices, trees=lesson.trees, rival=lesson.rival
+        learn,
+        labels,
+        settings,
+        only=lesson.stack.voices,
+        trees=lesson.trees,
+        rival=lesson.rival,
+        plain=plain,
     )
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from salesops_ml.evaluation.censoring import WON, Floats, horizon_weights
 from salesops_ml.evaluation.proper_scores import Flags
+from salesops_ml.models.attribute_win import AttributeWin
 from salesops_ml.models.boosting import Columns, Rows, fit_booster, predict, trees_of
 from salesops_ml.models.curves import Curves
 from salesops_ml.models.encoding import Encoder
@@ -45,12 +46,18 @@ class Voices:
         encoder: the matrix that all but a table read.
         classifier: won by the horizon, boosted; None where one class is missing.
         logistic: won by the horizon, a regression; None likewise.
+        table: what usually becomes of a deal in its stage at its age; it holds the others back where
+            there are few deals to learn from. None where `timing` is a table itself.
+        attributes: won by the horizon, from attributes alone; it takes the place of the classifier and
+            the regression where deals have no history.
     """
 
     timing: Timing
     encoder: Encoder | None = None
     classifier: Any = None
     logistic: LogisticWin | None = None
+    table: HazardTable | None = None
+    attributes: AttributeWin | None = None
     threads: int = 2
 
     def said(self, frame: pd.DataFrame, timing: Curves) -> dict[str, Floats]:
@@ -61,6 +68,10 @@ class Voices:
             told["classifier"] = predict(self.classifier, matrix, threads=self.threads)
         if self.logistic is not None:
             told["logistic"] = self.logistic.predict(frame)
+        if self.attributes is not None:
+            told["attributes"] = self.attributes.predict(frame)
+        if self.table is not None:
+            told["stage_age"] = self.table.curves(frame).cif_won[:, -1]
         return told
 
 
@@ -73,36 +84,74 @@ def fit_voices(
     trees: Trees | None = None,
     watch: tuple[pd.DataFrame, pd.DataFrame] | None = None,
     rival: bool = False,
+    plain: bool = False,
 ) -> Voices:
     """Fit the voices named in `only`; all of them where it is None.
-
-    The classifier is always fitted: where it has no say in the score it still gives the reasons.
 
     Args:
         trees: numbers of trees found earlier.
         watch: later looks and their labels, on which growing stops.
         rival: let the incidence booster draw the curves instead of the hazards.
+        plain: the deals have attributes only, no history.
     """
-    models = settings.models
     encoder = Encoder.fit(learn)
-    shared: dict[str, Any] = {"models": models, "seed": settings.seed, "threads": settings.threads}
     timing = fit_timing(learn, labels, encoder, settings, trees=trees, watch=watch, rival=rival)
-    won, weight = horizon_target(labels, models.horizon_days)
-    classifier = logistic = None
-    if two_sided(won, weight):
-        later = _classifier_rows(*watch, encoder, settings) if watch else None
-        later = later if later and len(set(later.target)) == 2 else None
-        unwatched = None if later else models.trees // 3
-        classifier = fit_booster(
-            _classifier_rows(learn, labels, encoder, settings),
-            Columns(encoder.names, tuple(encoder.worded)),
-            trees=trees.classifier if trees else unwatched,
-            watch=later,
-            **shared,
-        )
-        if only is None or "logistic" in only:
+    won, weight = horizon_target(labels, settings.models.horizon_days)
+    classifier = logistic = attributes = table = None
+    if two_sided(won, weight) and plain:
+        if _speaks("attributes", only):
+            attributes = _fit_attributes(learn, won, weight, settings)
+    elif two_sided(won, weight):
+        if _speaks("classifier", only):
+            classifier = _fit_classifier(learn, labels, encoder, settings, trees, watch)
+        if _speaks("logistic", only):
             logistic = LogisticWin.fit(learn, won, weight, encoder=encoder, seed=settings.seed)
-    return Voices(timing, encoder, classifier, logistic, settings.threads)
+    if not isinstance(timing, HazardTable) and _speaks("stage_age", only):
+        table = fit_table(learn, labels, settings, by_stage=True)
+    return Voices(timing, encoder, classifier, logistic, table, attributes, settings.threads)
+
+
+def _speaks(voice: str, only: tuple[str, ...] | None) -> bool:
+    return only is None or voice in only
+
+
+def _fit_attributes(
+    learn: pd.DataFrame, won: Flags, weight: Floats, settings: Settings
+) -> AttributeWin:
+    """Looks at one deal are siblings: they stay together in the inner folds."""
+    deals = learn["deal_id"].to_numpy(dtype=object)
+    siblings = deals if len(np.unique(deals)) < len(deals) else None
+    return AttributeWin.fit(
+        learn,
+        won,
+        weight,
+        models=settings.models,
+        seed=settings.seed,
+        threads=settings.threads,
+        groups=siblings,
+    )
+
+
+def _fit_classifier(
+    learn: pd.DataFrame,
+    labels: pd.DataFrame,
+    encoder: Encoder,
+    settings: Settings,
+    trees: Trees | None,
+    watch: tuple[pd.DataFrame, pd.DataFrame] | None,
+) -> Any:
+    later = _classifier_rows(*watch, encoder, settings) if watch else None
+    later = later if later and len(set(later.target)) == 2 else None
+    unwatched = None if later else settings.models.trees // 3
+    return fit_booster(
+        _classifier_rows(learn, labels, encoder, settings),
+        Columns(encoder.names, tuple(encoder.worded)),
+        models=settings.models,
+        seed=settings.seed,
+        threads=settings.threads,
+        trees=trees.classifier if trees else unwatched,
+        watch=later,
+    )
 
 
 def fit_timing(
@@ -129,6 +178,17 @@ def fit_timing(
     if rival:
         return IncidenceModel.fit(looks, trees=trees.incidence if trees else None, **shared)
     return HazardModel.fit(looks, trees=(trees.ending, trees.winning) if trees else None, **shared)
+
+
+def fit_flat_table(learn: pd.DataFrame, labels: pd.DataFrame, settings: Settings) -> HazardTable:
+    """The stage x age table in which all deals that end have one chance of winning.
+
+    The chance is taken from the first look at each deal, so that long deals do not count more.
+    """
+    first = ~learn["deal_id"].duplicated().to_numpy()
+    born = fit_table(learn[first], labels[first], settings, by_stage=False)
+    table = fit_table(learn, labels, settings, by_stage=True)
+    return table.with_share(born.share())
 
 
 def fit_table(
