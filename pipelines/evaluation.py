@@ -5,17 +5,20 @@ A gate that says no stops the run here (exit 3); the run folder stays, so that o
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pipelines import data_preparation
 from pipelines.job import Job
 from salesops_ml.app.deal_model import Prepared, judge
+from salesops_ml.app.deployment import model_folder
 from salesops_ml.app.model_card import write_model_card
 from salesops_ml.app.report import write_report
 from salesops_ml.app.revenue import judge_forecast
 from salesops_ml.app.run_folder import KeepRun
 from salesops_ml.errors import DataError, GateError, ModelError
 from salesops_ml.evaluation.gates import Verdict, check_gates
+from salesops_ml.models import DealScores
 from salesops_ml.snapshots import FeatureSpec
 
 STEPS = (("evaluation", 4.0),)
@@ -30,6 +33,7 @@ def run(job: Job) -> None:
             figures["forecast"] = judge_forecast(job.folder.read_frame("forecast_backtest"))
         if job.settings.models.validation_origins:
             figures["validation"] = _validate(job, prepared, spec)
+        figures |= told_by_model(model_folder(job.folder))
         figures["leakage_audit"] = job.folder.read_json("leakage_audit")["verdict"]
         verdicts = check_gates(job.settings.gates, figures)
         figures["gates"] = [vars(verdict) for verdict in verdicts]
@@ -43,6 +47,16 @@ def run(job: Job) -> None:
     for verdict in verdicts:
         job.progress.say(verdict.sentence())
     check(job)
+
+
+def told_by_model(folder: Path) -> dict[str, Any]:
+    """What training decided: how the score was calibrated, whether there is signal, enough deals."""
+    facts = DealScores.load(folder).facts
+    rehearsal = facts["rehearsal"]
+    return {
+        "training": {key: facts[key] for key in ("answer", "calibration", "voices")} | rehearsal,
+        "sufficiency": rehearsal.get("sufficiency"),
+    }
 
 
 def _validate(job: Job, prepared: Prepared, spec: FeatureSpec) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from salesops_ml.evaluation.measure import (
     measure_win,
     reliability_rows,
 )
+from salesops_ml.evaluation.reliability_parts import reliability_by
 from salesops_ml.evaluation.splits import (
     Borders,
     borders_of,
@@ -125,7 +126,8 @@ def judge(prepared: Prepared, predictions: pd.DataFrame, settings: Settings) -> 
     """The deal model's part of evaluation.json: every model's figures on the same test rows.
 
     Keys: `win` (ours, addressed by gates as `win.log_loss`), `baselines`, `dates`, `segments`,
-    `reliability`, `gain_over_stage_age` (share of log-loss saved).
+    `reliability`, `reliability_by` (stage, segment, deal size, age),
+    `gain_over_stage_age` (share of log-loss saved).
     """
     test = prepared.data[prepared.block == "test"].reset_index(drop=True)
     judged = Judged.of(test, settings.models.horizon_days)
@@ -139,6 +141,7 @@ def judge(prepared: Prepared, predictions: pd.DataFrame, settings: Settings) -> 
         if name == OURS:
             segments = measure_segments(judged, p_win)
             plot = reliability_rows(judged, p_win)
+            parts = reliability_by(judged, p_win)
     ours = figures.pop(OURS)
     return {
         "win": ours,
@@ -147,6 +150,7 @@ def judge(prepared: Prepared, predictions: pd.DataFrame, settings: Settings) -> 
         "baseline_dates": dates,
         "segments": segments,
         "reliability": plot,
+        "reliability_by": parts,
         "gain_over_stage_age": _gain(ours, figures.get("stage_age")),
     }
 

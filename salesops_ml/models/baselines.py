@@ -2,7 +2,7 @@
 
 `base_rate`: what became of all deals. `stage_age`: what usually becomes of a deal in this stage at
 this age. `logistic`: a regression on the same features. `crm_probability`: what the CRM itself says
-of the stage. All give the same published columns, so that every table can show them side by side.
+of the stage. `naive_bayes`: as a widely used open CRM scores leads. All give the same published columns, so that every table can show them side by side.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from salesops_ml.models.deal_scores import scores_from
 from salesops_ml.models.encoding import Encoder
 from salesops_ml.models.hazard_table import HazardTable
 from salesops_ml.models.logistic import LogisticWin
-from salesops_ml.models.voices import horizon_target
+from salesops_ml.models.naive_bayes import naive_bayes_win
+from salesops_ml.models.voices import horizon_target, two_sided
 from salesops_ml.settings import Settings
 
 
@@ -41,9 +42,13 @@ def baseline_scores(
     table = HazardTable.fit(learn, *known, horizon=horizon, by_stage=True).curves(test)
     done = {"base_rate": base, "stage_age": table}
     won, weight = horizon_target(labels, horizon)
-    if won[weight > 0].any() and (~won[weight > 0]).any():
-        model = LogisticWin.fit(learn, won, weight, encoder=Encoder.fit(learn), seed=settings.seed)
+    encoder = Encoder.fit(learn)
+    if two_sided(won, weight):
+        model = LogisticWin.fit(learn, won, weight, encoder=encoder, seed=settings.seed)
         done["logistic"] = _with_win(table, model.predict(test))
+    guessed = naive_bayes_win(learn, known[0], test, encoder=encoder)
+    if guessed is not None:
+        done["naive_bayes"] = _with_win(table, guessed)
     if "f_crm_probability" in test.columns and test["f_crm_probability"].notna().any():
         said = test["f_crm_probability"].to_numpy(float)
         fill = np.nanmean(learn["f_crm_probability"].to_numpy(float))

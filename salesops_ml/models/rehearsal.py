@@ -32,6 +32,7 @@ from salesops_ml.models.signal import (
     choose_answer,
     gain,
 )
+from salesops_ml.models.sufficiency import sufficiency, too_few
 from salesops_ml.models.timing_calibration import TimingMap
 from salesops_ml.models.voices import (
     Timing,
@@ -109,6 +110,7 @@ def rehearse(
             STAGE_AGE,
             f"too few closed deals to learn more than the stage x age table: {fewest} of the rarer"
             f" outcome to learn from, {LEAST_OUTCOMES} are needed",
+            facts={"sufficiency": too_few(fewest, LEAST_OUTCOMES)},
         )
     late_labels = labels[held.rows]
     won, weight = horizon_target(late_labels, settings.models.horizon_days)
@@ -135,6 +137,15 @@ def rehearse(
     }
     said = voices.said(late, curves)
     lesson = _weighed(said, drawn, judged, settings)
+    enough = sufficiency(
+        early,
+        held.early_labels,
+        late,
+        (won, weight),
+        reached=lesson.facts["log_loss"],
+        horizon=settings.models.horizon_days,
+        seed=settings.seed,
+    )
     bend = TimingMap.fit(drawn[lesson.answer], late, *_known(late_labels), weight)
     return replace(
         lesson,
@@ -142,7 +153,7 @@ def rehearse(
         trees=trees,
         rival=rival is not None,
         bend=bend,
-        facts={**lesson.facts, "timing": race},
+        facts={**lesson.facts, "timing": race, "sufficiency": enough},
     )
 
 
@@ -169,7 +180,8 @@ def _weighed(
         answers, judged.won, judged.closed, judged.weight, judged.deals, seed=settings.seed
     )
     bands = ProbabilityInterval.fit(p_win[answer], *told, seed=settings.seed)
-    facts: dict[str, Any] = {"gains": gains, "signal": SENTENCES[answer]}
+    loss = log_loss(judged.won, p_win[answer], judged.weight)
+    facts: dict[str, Any] = {"gains": gains, "signal": SENTENCES[answer], "log_loss": loss}
     if answer != MODEL:
         return Lesson(answer, SENTENCES[answer], interval=bands, facts=facts)
     facts |= {"calibration": kind, "calibration_losses": losses}

@@ -112,7 +112,7 @@ def test_with_few_closed_deals_the_table_is_the_model_and_says_so(company: Compa
     assert isinstance(model.timing, HazardTable)
     assert "too few closed deals" in model.facts["calibration"]
     assert model.predict(company.test)["p_win"].between(0, 1).all()
-    assert model.reasons(company.test.head(2)) == [[], []]
+    assert all(row for row in model.reasons(company.test.head(2)))
 
 
 def test_the_future_of_the_training_block_does_not_reach_the_model(company: Company) -> None:
