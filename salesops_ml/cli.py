@@ -204,6 +204,36 @@ def score(
     _tell(commands.score(settings, write=write_back, dry_run=dry_run), json)
 
 
+@app.command("what-if")
+def what_if(
+    deal: Annotated[str, typer.Argument(help="The deal_id of an open deal.")],
+    config: Config = DEFAULT_CONFIG,
+    advance: Annotated[bool, typer.Option("--advance", help="It moves to the next stage.")] = False,
+    meeting: Annotated[bool, typer.Option("--meeting", help="It gets a meeting today.")] = False,
+    push: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option("--push", min=1, help="Its close date is pushed by so many days."),
+    ] = None,
+    cut: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option("--cut", min=0.01, max=0.99, help="Its amount is cut by this share."),
+    ] = None,
+    silence: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option("--silence", min=1, help="Nothing happens for so many days."),
+    ] = None,
+    as_of: AsOf = None,
+    json: Json = None,
+) -> None:
+    """Tell how a deal's chance and date would look after a change; all usual ones if none is named."""
+    from salesops_ml.app import commands
+
+    said = {"push": push, "cut": cut, "silence": silence}
+    said |= {"advance": 0.0 if advance else None, "meeting": 0.0 if meeting else None}
+    changes = {kind: size for kind, size in said.items() if size is not None}
+    _tell(commands.what_if(_settings(config, as_of=as_of), deal, changes), json)
+
+
 @app.command()
 def promote(
     version: Annotated[int, typer.Argument(help="Version of the deal model.")],

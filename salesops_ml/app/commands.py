@@ -165,6 +165,21 @@ def score(settings: Settings, *, write: bool, dry_run: bool) -> Told:
     return Told("\n".join(lines), values)
 
 
+def what_if(settings: Settings, deal_id: str, changes: dict[str, float]) -> Told:
+    """How the champion's score of a deal would look after each of `changes` (kind -> size)."""
+    from salesops_ml.models.what_if import ASSOCIATION, USUAL, Change
+    from salesops_ml.models.what_if import what_if as suppose
+    from salesops_ml.registry import load_champion
+
+    model = load_champion(settings, settings.registry.deal_model).model
+    wanted = [Change(kind, size) for kind, size in changes.items()] or list(USUAL)
+    selling = settings.kpis.selling
+    with _open(settings) as (warehouse, as_of):
+        frame = suppose(warehouse, model, deal_id, wanted, as_of=as_of, selling=selling)
+    text = f"deal {deal_id} as of {as_of}, {ASSOCIATION}:\n{_table(frame, digits=3)}"
+    return Told(text, {"deal_id": deal_id, "as_of": as_of, "changes": _records(frame)})
+
+
 def promote_version(settings: Settings, version: int) -> Told:
     """Make a version of the deal model the champion."""
     from salesops_ml.registry import promote

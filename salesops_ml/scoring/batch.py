@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,15 @@ class Scorer(Protocol):
 
     def reasons(self, frame: pd.DataFrame) -> Sequence[Sequence[Mapping[str, Any]]]:
         """For each row its reasons: `feature`, `group`, `contribution` (log-odds), `text`."""
+        ...
+
+
+@runtime_checkable
+class Cautious(Protocol):
+    """A model that knows which of its scores should not be acted on."""
+
+    def caution(self, frame: pd.DataFrame) -> Sequence[str | None]:
+        """For each row why not; None where nothing speaks against its score."""
         ...
 
 
@@ -53,7 +62,8 @@ def score_open_deals(
     Returns:
         deal_id, as_of; p_win, p_lost, p_open at the model's horizon, p_win_low and p_win_high;
         close_p10, close_p50, close_p90 in days from `as_of` to winning, given that it is won, and
-        the same as dates in close_p10_date, ...; band; reasons, a text; scored_at; model_version.
+        the same as dates in close_p10_date, ...; band; reasons, a text; caution, why the score
+        should not be acted on, empty where nothing speaks against it; scored_at; model_version.
 
     Raises:
         DataError: a deal stands twice, or a row is of another day.
@@ -72,6 +82,10 @@ def score_open_deals(
     scores["band"] = band_of(scores["p_win"].to_numpy(dtype=np.float64), bands)
     told = model.reasons(rows) if len(rows) else []
     scores["reasons"] = [reasons_text(reasons) for reasons in told]
+    warned: Sequence[Any] = [None] * len(rows)
+    if isinstance(model, Cautious):
+        warned = model.caution(rows)
+    scores["caution"] = pd.Series(warned, index=scores.index, dtype=object)
     scores["scored_at"] = pd.Timestamp(scored_at or as_of)
     scores["model_version"] = model_version
     return scores.astype({"reasons": object, "model_version": object, "band": object})

@@ -2,7 +2,8 @@
 
 The plan compares the scores that stand in the CRM with the new ones. Only what a seller would notice
 is written: the win probability moved by `min_change`, the band changed, or the expected close moved
-by `min_close_days`. Everything else is kept as it is, so a second run writes nothing.
+by `min_close_days`. Everything else is kept as it is, so a second run writes nothing. A deal in a stage
+that the model has never seen gets no probability, and loses the one that stands there.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Literal
 import pandas as pd
 
 from salesops_ml.errors import DataError
+from salesops_ml.models.known_deals import UNSEEN_STAGE
 from salesops_ml.scoring.fields import Score, current_by_deal, scores_by_deal
 
 Action = Literal["insert", "update", "withdraw", "keep"]
@@ -25,6 +27,7 @@ WORDS: dict[Action, str] = {
     "withdraw": "to withdraw",
     "keep": "to keep",
 }
+WITHHELD = "withheld"
 _ROUNDING = 1e-9
 
 
@@ -49,6 +52,11 @@ class WriteBackPlan:
     def to_write(self) -> tuple[Change, ...]:
         """The changes that write something."""
         return tuple(change for change in self.changes if change.action != "keep")
+
+    @property
+    def withheld(self) -> tuple[Change, ...]:
+        """The deals whose new score is not written, because it should not be acted on."""
+        return tuple(change for change in self.changes if change.why.startswith(WITHHELD))
 
     def counts(self) -> dict[Action, int]:
         """How many deals each action takes."""
@@ -86,7 +94,8 @@ def plan_write_back(
 
     Args:
         current: deal_id and `FIELDS` as they stand in the CRM; may be empty.
-        scores: what `score_open_deals` gave.
+        scores: what `score_open_deals` gave; a `caution` that the stage was never seen in training
+            withholds the score.
         min_change: smallest move of the win probability worth writing, 0..1.
         min_close_days: smallest move of the expected close worth writing, in days.
         closed: deals that are known to be closed; their scores are withdrawn (fields emptied).
@@ -107,9 +116,13 @@ def plan_write_back(
     both = sorted(set(new) & set(closed))
     if both:
         raise DataError(f"deal `{both[0]}` is scored as open, and said to be closed")
+    doubted = _doubted(scores)
     changes = []
     for deal_id in sorted(set(old) | set(new)):
         before, after = old.get(deal_id), new.get(deal_id)
+        if deal_id in doubted:
+            changes.append(_withheld(deal_id, before, doubted[deal_id]))
+            continue
         action, why = _decide(before, after, min_change, min_close_days, deal_id in closed)
         if action in ("withdraw", "keep") and after is None:
             after = before if action == "keep" else None
@@ -126,6 +139,8 @@ def render_plan(plan: WriteBackPlan, *, limit: int = 20) -> str:
     """
     counts = ", ".join(f"{count} {WORDS[action]}" for action, count in plan.counts().items())
     lines = [f"write-back plan: {counts}"]
+    for why, count in sorted(Counter(change.why for change in plan.withheld).items()):
+        lines.append(f"  {count} {why}")
     to_write = plan.to_write
     lines += [
         f"  {change.action:<8} {change.deal_id}: "
@@ -135,6 +150,21 @@ def render_plan(plan: WriteBackPlan, *, limit: int = 20) -> str:
     if len(to_write) > limit:
         lines.append(f"  ... and {len(to_write) - limit} more")
     return "\n".join(lines)
+
+
+def _doubted(scores: pd.DataFrame) -> dict[str, str]:
+    """Why a deal's score is withheld, by deal."""
+    if "caution" not in scores.columns:
+        return {}
+    told = scores["caution"].fillna("").astype(str)
+    found = scores[told.str.contains(UNSEEN_STAGE, regex=False)]
+    return dict(zip(found["deal_id"].astype(str), told[found.index], strict=True))
+
+
+def _withheld(deal_id: str, old: Score | None, caution: str) -> Change:
+    """Nothing is written; what stands there from another stage is taken back."""
+    action: Action = "keep" if old is None else "withdraw"
+    return Change(deal_id, action, old, None, f"{WITHHELD}: {caution}")
 
 
 def _decide(
