@@ -12,6 +12,7 @@ from pipelines import data_preparation
 from pipelines.job import Job
 from salesops_ml.app.deal_model import Prepared, judge
 from salesops_ml.app.deployment import model_folder
+from salesops_ml.app.insights import write_insights
 from salesops_ml.app.model_card import write_model_card
 from salesops_ml.app.report import write_report
 from salesops_ml.app.revenue import judge_forecast
@@ -38,6 +39,7 @@ def run(job: Job) -> None:
         verdicts = check_gates(job.settings.gates, figures)
         figures["gates"] = [vars(verdict) for verdict in verdicts]
         job.folder.write_json("evaluation", figures)
+        write_insights(job.folder, prepared, job.settings)
         win, table = figures["win"], figures["baselines"].get("stage_age", {})
         job.progress.say(
             f"log-loss {_told(win['log_loss'])} (stage x age {_told(table.get('log_loss'))}),"

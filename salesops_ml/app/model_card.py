@@ -13,6 +13,7 @@ from typing import Any
 
 from salesops_ml.app import model_card_words as words
 from salesops_ml.app.model_card_facts import PROMISED_COVERAGE, card_facts
+from salesops_ml.app.model_card_insights import bent_by, leaned_on
 from salesops_ml.app.report import page_environment
 from salesops_ml.app.report_files import RunFiles
 from salesops_ml.app.report_method import SOURCES
@@ -77,6 +78,8 @@ def _sections(facts: Facts) -> dict[str, Any]:
         "reliability": _reliability(facts),
         "parts": _parts(facts),
         "distrust": [Finding(verdict, text) for verdict, text in words.distrust_words(facts)],
+        "leans": leaned_on(facts["insights"]),
+        "bends": bent_by(facts["insights"]),
         "coverage": words.coverage_words(facts),
         "dates": _dates(facts),
         "calibration": words.calibration_words(facts),

@@ -44,6 +44,7 @@ def card_facts(files: RunFiles) -> dict[str, Any]:
         "reliability": judged.get("reliability") or [],
         "parts": parts_of_deals(files, data),
         "calibration": _calibration(files),
+        "insights": files.values("insights") or None,
         "sufficiency": judged.get("sufficiency"),
         "audit": files.values("leakage_audit") or None,
         "gates": judged.get("gates") or [],
