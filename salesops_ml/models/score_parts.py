@@ -29,10 +29,11 @@ from salesops_ml.models.win_mass import Stack
 
 MOMENTS = 6
 """Intervals at which coalitions of groups read the hazards; between them log-odds are linear."""
+FEW_MOMENTS = 3
 PLACES = {"hazards": "timing", "stage_age": "table"}
 """Where a voice of the stack stands in `Voices`, where not under its own name."""
 HEARD_WELL = 0.02
-"""Curves of less weight in the score are asked in one pair of orders only."""
+"""Curves of less weight in the score are asked in one pair of orders, at few moments."""
 
 
 def score_parts(
@@ -61,7 +62,9 @@ def _voice_parts(
     if hasattr(voice, "contributions"):
         told: pd.DataFrame = voice.contributions(frame)
         return told
-    return curve_parts(voice, frame, known, pairs=2 if weight >= HEARD_WELL else 1)
+    if weight < HEARD_WELL:
+        return curve_parts(voice, frame, known, pairs=1, moments=FEW_MOMENTS)
+    return curve_parts(voice, frame, known, pairs=2)
 
 
 def _classifier_parts(voices: Voices, frame: pd.DataFrame) -> pd.DataFrame:
@@ -93,7 +96,7 @@ def table_parts(table: HazardTable, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def curve_parts(
-    timing: Timing, frame: pd.DataFrame, known: KnownDeals, *, pairs: int
+    timing: Timing, frame: pd.DataFrame, known: KnownDeals, *, pairs: int, moments: int = MOMENTS
 ) -> pd.DataFrame:
     """Each group's Shapley value on the log-odds of the curve's end, from the typical deal's on.
 
@@ -105,7 +108,7 @@ def curve_parts(
     encoder = timing.encoder
     typical = known.typical_row(encoder)
     names, groups = grouped_columns(encoder)
-    value = end_of_curve(timing)
+    value = end_of_curve(timing, moments=moments)
     matrix = encoder.transform(frame)
     shares = grouped_shapley(value, matrix, typical, groups, pairs=pairs)
     start = logit(timing.curves(_as_frame(typical, encoder)).cif_won[:, -1])[0]
@@ -121,16 +124,18 @@ def grouped_columns(encoder: Encoder) -> tuple[list[str], list[Any]]:
     return names, [np.flatnonzero(of == name) for name in names]
 
 
-def end_of_curve(timing: HazardModel | IncidenceModel) -> Callable[[Floats], Floats]:
+def end_of_curve(
+    timing: HazardModel | IncidenceModel, *, moments: int = MOMENTS
+) -> Callable[[Floats], Floats]:
     """A quick reading of the log-odds of the curve's end, from rows of the encoder's matrix."""
     if isinstance(timing, HazardModel):
-        return _hazards_end(timing)
+        return _hazards_end(timing, moments)
     return _incidence_end(timing)
 
 
-def _hazards_end(model: HazardModel) -> Callable[[Floats], Floats]:
+def _hazards_end(model: HazardModel, moments: int) -> Callable[[Floats], Floats]:
     count = len(model.edges) - 1
-    places = thinned(count, MOMENTS)
+    places = thinned(count, moments)
     middle, width = (model.edges[:-1] + model.edges[1:]) / 2, np.diff(model.edges)
 
     def value(matrix: Floats) -> Floats:
