@@ -71,7 +71,7 @@ def _panel(axes: Any, name: str, result: Mapping[str, Any]) -> None:
     axes.margins(x=0.12)
     axes.grid(axis="x", color=GRID)
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2f}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
 
 
 def _row(axes: Any, place: int, row: Mapping[str, Any], edge: float, *, ours: bool) -> None:
