@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from salesops_ml.evaluation.censoring import CODES, WON
+from salesops_ml.evaluation.censoring import CODES
 from salesops_ml.evaluation.measure import (
     Judged,
     measure_dates,
@@ -86,13 +86,10 @@ def _with_blocks(
 
 
 def train(prepared: Prepared, spec: FeatureSpec, settings: Settings) -> DealScores:
-    """Fit `deal_scores` on the train and calibration blocks, with a memory of their looks."""
-    model = fit_deal_scores(
+    """Fit `deal_scores` on the train and calibration blocks."""
+    return fit_deal_scores(
         prepared.data, prepared.block, prepared.borders, spec=spec, settings=settings
     )
-    learn = prepared.data[prepared.block.isin(["train", "calibration"])]
-    labels = labels_at(learn, prepared.borders.test_from if prepared.borders else None)
-    return model.remembering(learn, (labels["event"] == WON).to_numpy())
 
 
 def predict_test(

@@ -2,7 +2,8 @@
 
 `base_rate`: what became of all deals. `stage_age`: what usually becomes of a deal in this stage at
 this age. `logistic`: a regression on the same features. `crm_probability`: what the CRM itself says
-of the stage. `naive_bayes`: as a widely used open CRM scores leads. All give the same published columns, so that every table can show them side by side.
+of the stage. `naive_bayes`: as a widely used open CRM scores leads. All give the same published
+columns, so that every table can show them side by side.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from salesops_ml.errors import ModelError
 from salesops_ml.evaluation.censoring import Floats
 from salesops_ml.settings import Models
 
-PATIENCE = 40
+PATIENCE = 30
 """Trees without gain on the watched rows before growing stops."""
 
 

@@ -30,7 +30,7 @@ from salesops_ml.models.periods_at_risk import (
 )
 from salesops_ml.settings import Models
 
-CHUNK = 20_000
+CHUNK = 3_000
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +52,10 @@ from salesops_ml.settings import Settings
 
 LEAST_OUTCOMES = 40
 """Won and lost deals, each, below which the stage x age table is the model."""
+MOST_JUDGED = 40_000
+"""Held-out looks that are judged; more would only cost time."""
+MOST_RACED = 8_000
+"""Held-out looks on which the hazards and their rival race."""
 LEAST_TO_CALIBRATE = 400
 """Held-out deals below which no calibration is tried: halves of fewer would decide by chance."""
 
@@ -112,7 +117,8 @@ def rehearse(
             f" outcome to learn from, {LEAST_OUTCOMES} are needed",
             facts={"sufficiency": too_few(fewest, LEAST_OUTCOMES)},
         )
-    late_labels = labels[held.rows]
+    late = _at_most(late, MOST_JUDGED)
+    late_labels = labels.loc[late.index]
     won, weight = horizon_target(late_labels, settings.models.horizon_days)
     event, duration = _known(late_labels)
     closed = (event != OPEN) & (duration <= settings.models.horizon_days)
@@ -220,6 +226,7 @@ def _race(
 ) -> tuple[Timing, dict[str, Any]]:
     """The hazards, or their rival where it is better by more than the noise of the judgement."""
     followed = judged.labels["followed"].to_numpy(float)
+    race = _at_most(judged.frame, MOST_RACED)
     reach = last_supported_day(followed, settings.models.horizon_days)
     if voices.encoder is None or not (labels["duration"] > 0).any() or reach < 2:
         return voices.timing, {}
@@ -228,16 +235,21 @@ def _race(
     )
     days = np.unique(np.linspace(1, reach, 12).round())
 
-    def losses(curves: Curves) -> Floats:
-        then = curves.at(days)
-        return curve_losses(*_known(judged.labels), followed, days, then.cif_won, then.cif_lost)
+    seen = judged.labels.loc[race.index]
+    deals = race["deal_id"].to_numpy(dtype=object)
 
-    ours, theirs = losses(voices.timing.curves(judged.frame)), losses(rival.curves(judged.frame))
+    def losses(timing: Timing) -> Floats:
+        then = timing.curves(race).at(days)
+        return curve_losses(
+            *_known(seen), seen["followed"].to_numpy(float), days, then.cif_won, then.cif_lost
+        )
+
+    ours, theirs = losses(voices.timing), losses(rival)
     even = np.ones(len(ours))
-    means = clustered_means(ours - theirs, even, judged.deals, draws=200, seed=settings.seed)
+    means = clustered_means(ours - theirs, even, deals, draws=200, seed=settings.seed)
     saved = float(np.mean(ours - theirs))
     wins = saved > float(np.nanstd(means))
-    race = {
+    told = {
         "used": "incidence boosting" if wins else "hazards",
         "curve_log_loss": {
             "hazards": float(ours.mean()),
@@ -245,7 +257,16 @@ def _race(
         },
         "judged_to_day": reach,
     }
-    return (rival if wins else voices.timing), race
+    return (rival if wins else voices.timing), told
+
+
+def _at_most(frame: pd.DataFrame, most: int) -> pd.DataFrame:
+    """All looks at as many deals as make up about `most` looks, drawn by a digest of their names."""
+    if len(frame) <= most:
+        return frame
+    names, place = np.unique(frame["deal_id"].to_numpy(dtype=object), return_inverse=True)
+    drawn = np.array([crc32(f"judged {name}".encode()) for name in names]) / 2**32
+    return frame[drawn[place] < most / len(frame)]
 
 
 def fewest_outcomes(learn: pd.DataFrame, labels: pd.DataFrame) -> int:

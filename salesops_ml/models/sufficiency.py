@@ -1,8 +1,8 @@
 """Are there enough deals? What the score costs in log-loss with fewer, and what more would bring.
 
-The regression learns from a quarter, a half and all of the deals, always judged on the same held-out
-ones. The gaps between these tell how fast it still improves; a curve a + b / n^c through them says what
-three times as many deals would give. Told of a simple model, it is a lower bound of what a rich one
+The regression learns from a quarter, a half and all of the deals (at most 3,000), always judged on the
+same held-out ones. The gaps between these tell how fast it still improves; a curve a + b / n^c through
+them says what three times as many deals would give. Told of a simple model, it is a lower bound of what a rich one
 gains from more.
 
 Source: Viering & Loog (2023), "The shape of learning curves: a review", on power laws.
@@ -23,6 +23,8 @@ from salesops_ml.models.logistic import LogisticWin
 from salesops_ml.models.voices import horizon_target, two_sided
 
 SHARES = (0.25, 0.5, 1.0)
+MOST_DEALS = 3_000
+"""Deals that the curve is learned from; beyond them it is extrapolated."""
 POWERS = (0.5, 0.75, 1.0)
 MORE = 3
 WORTHWHILE = 0.005
@@ -60,7 +62,7 @@ def sufficiency(
     }  # fmt: skip
     if len(curve) < len(SHARES):
         return told
-    saved = _saved(curve)
+    saved = _saved(curve, closed)
     better = saved > WORTHWHILE
     told["log_loss_with_more"] = reached - saved
     told["verdict"] = "more would help" if better else "enough"
@@ -91,6 +93,7 @@ def _curve(
     """(closed deals, log-loss) for growing, nested shares of the deals."""
     names, place = np.unique(early["deal_id"].to_numpy(dtype=object), return_inverse=True)
     drawn = np.array([crc32(str(name).encode()) for name in names])[place] / 2**32
+    drawn *= max(len(names) / MOST_DEALS, 1.0)
     curve = []
     for share in SHARES:
         rows = drawn < share
@@ -105,14 +108,14 @@ def _curve(
     return curve
 
 
-def _saved(curve: list[list[float]]) -> float:
-    """Log-loss that `MORE` times as many deals save, by the best fitting power law; never below 0."""
+def _saved(curve: list[list[float]], closed: int) -> float:
+    """Log-loss that `MORE` times `closed` deals save, by the best fitting power law; never below 0."""
     deals, losses = np.array(curve).T
     best = (np.inf, 0.0)
     for power in POWERS:
         falling = deals**-power
         slope, level = np.polyfit(falling, losses, 1)
         error = float(((level + slope * falling - losses) ** 2).sum())
-        saved = max(slope, 0.0) * (falling[-1] - (MORE * deals[-1]) ** -power)
+        saved = max(slope, 0.0) * (closed**-power - (MORE * closed) ** -power)
         best = min(best, (error, float(saved)))
     return best[1]

@@ -50,10 +50,11 @@ def fit_deal_scores(
     calibration = (block.reindex(learn.index) == "calibration").to_numpy()
     horizon = settings.models.horizon_days
     held = hold_out(learn, labels, calibration, horizon=horizon)
-    plain = not set(spec.blocks) & HISTORY
+    dated = bool((labels["duration"] > 0).any())
+    plain = not dated or not set(spec.blocks) & HISTORY
     lesson = rehearse(learn, labels, held, settings, plain=plain)
     voices = _final_voices(learn, labels, lesson, settings, plain=plain)
-    return DealScores(
+    model = DealScores(
         spec=spec,
         horizon_days=horizon,
         voices=voices,
@@ -63,6 +64,7 @@ def fit_deal_scores(
         interval=lesson.interval or ProbabilityInterval.from_deals(learn["deal_id"].nunique()),
         facts=_facts(learn, labels, borders, lesson),
     )
+    return model.remembering(learn, (labels["event"] == WON).to_numpy())
 
 
 def _final_voices(

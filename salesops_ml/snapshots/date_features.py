@@ -14,8 +14,8 @@ def date_features(states: ir.Table, *, fiscal_start_month: int, calendar: ir.Tab
     f_promised_days: the cycle that was promised at first. f_promise_used: how much of it is gone.
     f_closes_this_quarter: promised to somebody above. f_expected_days_to_month_end: a close date on
     the last of a month is a placeholder. f_days_to_quarter_end, f_quarter_month: the push before it.
-    f_month, f_weekday: season, and moment of the week (0 is Monday, 0 h). f_created_month, f_created_weekday, f_created_hour: when it
-    came in, on local clocks.
+    f_month, f_weekday: season, and moment of the week (0 is Monday, 0 h). f_created_month,
+    f_created_weekday, f_created_hour: when it came in, on local clocks.
     """
     month = (states.as_of.month() - fiscal_start_month + 12) % 3
     quarter_end = states.as_of.truncate("M") + (3 - month).as_interval("M")
