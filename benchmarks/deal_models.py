@@ -134,7 +134,7 @@ def _table(name: str, result: dict[str, Any]) -> None:
     head = result["headline"]
     columns = [head, *(figure for figure in FIGURES if figure != head)]
     print(f"\n{name}: {result['deals']:,} test deals, rows {result['rows']}")
-    print(f"{'':18}" + "".join(f"{c[:14]:>16}" for c in columns) + f"{'minus ours':>26}")
+    print(f"{'':18}" + "".join(f"{c[:14]:>16}" for c in columns) + f"{'minus ours':>30}")
     models = result["models"]
     order = sorted(models, key=lambda m: models[m].get(head, {}).get("value", np.inf))
     for model in order:
@@ -145,7 +145,7 @@ def _table(name: str, result: dict[str, Any]) -> None:
         if "minus_ours" in row:
             low, high = row["minus_ours_interval"]
             gap = f"{row['minus_ours']:+.4f} [{low:+.4f}, {high:+.4f}]"
-        print(f"{model:18}" + "".join(cells) + f"{gap:>26}")
+        print(f"{model:18}" + "".join(cells) + f"{gap:>30}")
     if "captured" in result:
         line = result["calibration"]["ours"]
         covered = result["coverage_80"]["ours"].get("overall", {}).get("covered", float("nan"))

@@ -49,6 +49,8 @@ def run_peer(
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return {"missing": f"no answer within {most_seconds:.0f} s"}
+    if done.returncode < 0:
+        return {"missing": f"ended by signal {-done.returncode}"}
     if done.returncode != 0:
         return {"missing": (done.stderr.strip().splitlines() or ["no reason given"])[-1]}
     return {"whole_seconds": round(time.perf_counter() - start, 1)}
