@@ -2,8 +2,8 @@
 
 The regression learns from a quarter, a half and all of the deals (at most 3,000), always judged on the
 same held-out ones. The gaps between these tell how fast it still improves; a curve a + b / n^c through
-them says what three times as many deals would give. Told of a simple model, it is a lower bound of what a rich one
-gains from more.
+them says what three times as many deals would give. Told of a simple model, it is a lower bound of
+what a rich one gains from more.
 
 Source: Viering & Loog (2023), "The shape of learning curves: a review", on power laws.
 """
