@@ -22,6 +22,7 @@ from salesops_ml.evaluation.censoring import (
     horizon_weights,
     last_supported_day,
 )
+from salesops_ml.evaluation.deal_intervals import DealDraws
 from salesops_ml.evaluation.proper_scores import (
     Flags,
     auc,
@@ -70,24 +71,28 @@ class Judged:
 
 
 def measure_win(
-    judged: Judged, p_win: Floats, p_lost: Floats, *, draws: int = 200
+    judged: Judged, p_win: Floats, p_lost: Floats, *, draws: int = 100
 ) -> dict[str, Any]:
     """Scores of one model on the judged rows.
 
     Returns:
-        log_loss (with `log_loss_interval`, 95 % by deal), brier, auc, calibration_intercept and
-        _slope, calibration_error, mean_promised, share_won, rows, deals, horizon_days, and
-        `closed_rows` with its own log_loss, auc and rows.
+        log_loss, brier, auc, calibration_slope and calibration_error (each with its `_interval`, 95 % by
+        deal, and None where it cannot be told), calibration_intercept, mean_promised, share_won,
+        rows, deals, horizon_days, and `closed_rows` with its own log_loss, auc and rows.
     """
     won, weight = judged.won, judged.weight
     deals = judged.rows["deal_id"].to_numpy(dtype=object)
     if weight.sum() <= 0:
         return {"rows": len(won), "deals": len(np.unique(deals)), "log_loss": None}
     intercept, slope = calibration_line(won, p_win, weight)
-    low, high = interval(log_losses(won, p_win), weight, deals, draws=draws)
+    sample = DealDraws(deals, draws=draws)
     return {
         "log_loss": log_loss(won, p_win, weight),
-        "log_loss_interval": [low, high],
+        "log_loss_interval": sample.of_mean(log_losses(won, p_win), weight),
+        "brier_interval": sample.of_mean((p_win - won) ** 2, weight),
+        "auc_interval": sample.of_auc(won, p_win, weight),
+        "calibration_slope_interval": sample.of_slope(won, p_win, weight),
+        "calibration_error_interval": sample.of_calibration_error(won, p_win, weight),
         "brier": brier(won, p_win, weight),
         "auc": _known(auc(won, p_win, weight)),
         "calibration_intercept": _known(intercept),

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from salesops_ml.errors import ModelError
 from salesops_ml.evaluation.curve_scores import curve_losses
-from salesops_ml.evaluation.measure import Judged
+from salesops_ml.evaluation.measure import Judged, measure_win
 from salesops_ml.evaluation.reliability_parts import reliability_by
 from salesops_ml.evaluation.splits import labels_at
 from salesops_ml.models import DealScores, fit_deal_scores
@@ -199,3 +200,28 @@ def test_parts_hold_the_rows_and_shares_that_a_loop_finds(company: Any) -> None:
         assert part["share_won"] == pytest.approx(np.average(judged.won[mine], weights=weight))
         low, high = part["share_won_interval"]
         assert low <= part["share_won"] <= high
+
+
+def test_every_figure_of_a_score_carries_an_interval_by_deal(company: Any) -> None:
+    rows = company.test.reset_index(drop=True)
+    judged = Judged.of(rows, 90)
+    said = company.model.predict(rows)
+    told = measure_win(judged, said["p_win"].to_numpy(), said["p_lost"].to_numpy())
+    for name in ("log_loss", "brier", "auc", "calibration_slope"):
+        low, high = told[f"{name}_interval"]
+        assert low < told[name] < high
+    assert told["calibration_error_interval"][1] > told["calibration_error"]
+
+
+def test_all_open_is_an_error_and_a_single_stage_is_not(company: Any) -> None:
+    learn = company.data[company.block.isin(["train", "calibration"])]
+    shared: dict[str, Any] = {"spec": company.spec, "settings": company.settings}
+    still_open = learn.assign(outcome="open", days_to_outcome=np.nan)
+    with pytest.raises(ModelError, match="no deal is known as won"):
+        fit_deal_scores(still_open, company.block[learn.index], company.borders, **shared)
+    one = learn.assign(stage="Only", f_stage="Only", f_amount_ratio=1.0)
+    model = fit_deal_scores(one, company.block[learn.index], company.borders, **shared)
+    assert "f_amount_ratio" not in model.encoder.names
+    p = model.predict(company.test.assign(stage="Only", f_stage="Only"))["p_win"]
+    assert p.between(0, 1).all()
+    assert p.nunique() > 10
