@@ -17,6 +17,7 @@ import pandas as pd
 from salesops_ml.crm import complete_history, read_source
 from salesops_ml.evaluation.censoring import last_supported_day
 from salesops_ml.evaluation.splits import Borders, labels_at, split_by_time
+from salesops_ml.models.clock_guard import clocklike
 from salesops_ml.settings import Settings, Split, load, parse
 from salesops_ml.snapshots import FeatureSpec, build_dataset, learn_spec, record_end
 from salesops_ml.synthetic import WorldParameters, generate
@@ -111,10 +112,14 @@ def synthetic_jobs(deals: int, seed: int) -> list[Job]:
 
 
 def write_task(job: Job, folder: Path, *, automl_seconds: float) -> None:
-    """The job as files for `deal_peers.py`: features, labels at the border, no end of a test row."""
+    """The job as files for `deal_peers.py`: features, labels at the border, no end of a test row.
+
+    Columns that are clocks are kept from the peers as from ours: in short records they only harm.
+    """
     learn, test = job.learn, job.test
     labels = labels_at(learn, job.borders.test_from)
-    features = [name for name in learn if name.startswith("f_")]
+    clocks = set(clocklike(learn))
+    features = [name for name in learn if name.startswith("f_") and name not in clocks]
     keys = ["deal_id", "as_of"]
     plain_learn, plain_test = (_plain(frame[keys + features]) for frame in (learn, test))
     pd.concat([plain_learn, labels], axis=1).to_parquet(folder / "learn.parquet")

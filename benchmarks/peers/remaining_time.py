@@ -49,6 +49,7 @@ def _one_log(name: str, python: Path | None) -> dict[str, Any]:
         spec, data = sourced(settings)
         prefixes = _prefixes(events)
         data = data.merge(prefixes[KEYS], on=KEYS)
+        assert len(data) == len(prefixes), "a prefix is no look"
         block, borders = split_by_time(data, settings.split)
         job = Job(name, settings, spec, data, block, borders, horizon, "all")
         judge = Judge(job.test, horizon=horizon, curve_days=horizon)
