@@ -19,6 +19,7 @@ MOST_FEW = 6
 VOICES = {
     "hazards": "the hazard curves", "timing": "the hazard curves",
     "classifier": "a boosted classifier", "logistic": "a logistic regression",
+    "stage_age": "the stage and age table", "attributes": "a model of attributes",
 }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 MODELS = {
     "deal_scores": "This model",
     "logistic": "Logistic regression",
+    "naive_bayes": "Naive Bayes",
     "stage_age": "Stage and age",
     "crm_probability": "CRM's stage probability",
     "base_rate": "Average of all deals",
