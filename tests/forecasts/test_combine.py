@@ -94,7 +94,7 @@ def test_widened_quantiles_stay_ordered_about_their_median(values, inner, outer)
 
 @given(
     weight=st.floats(0, 1), lift=st.floats(0.67, 1.5),
-    bottom_up=st.lists(st.floats(0, 1e9), min_size=1, max_size=5),
+    bottom_up=st.lists(st.just(0.0) | st.floats(1e-6, 1e9), min_size=1, max_size=5),
 )  # fmt: skip
 def test_factors_lie_between_the_lifted_forecast_and_the_series(weight, lift, bottom_up):
     said = np.array(bottom_up)
