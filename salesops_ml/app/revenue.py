@@ -23,7 +23,8 @@ from salesops_ml.snapshots import FeatureSpec, open_deals_on
 from salesops_ml.warehouse import Warehouse
 
 REPLAY_ROWS = 30_000
-"""Rows at risk that a replayed model learns from; enough for the pipeline's total."""
+"""Rows at risk that a replayed model learns from, in half as many trees that learn twice as fast: enough
+for the pipeline's total."""
 
 
 def scored_pipeline(deals: pd.DataFrame, curves: Curves, *, as_of: datetime) -> ScoredPipeline:
@@ -75,14 +76,18 @@ def _fit_then(
         return HazardTable.fit(
             before, event, duration, horizon=settings.models.horizon_days, by_stage=True
         )
-    models = settings.models.model_copy(update={"max_period_rows": REPLAY_ROWS})
+    quick = {
+        "max_period_rows": REPLAY_ROWS,
+        "learning_rate": min(2 * settings.models.learning_rate, 1.0),
+    }
+    models = settings.models.model_copy(update=quick)
     return HazardModel.fit(
         Looks.of(before, labels),
         encoder=model.encoder.fit(before),
         models=models,
         seed=settings.seed,
         threads=settings.threads,
-        trees=trees,
+        trees=(trees[0] // 2 + 1, trees[1] // 2 + 1),
     )
 
 

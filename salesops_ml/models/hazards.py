@@ -141,14 +141,17 @@ class HazardModel:
 
 
 def _rows(looks: Looks, encoder: Encoder, edges: Floats, most: int, seed: int) -> tuple[Rows, Rows]:
-    """Rows for `ending` (every interval at risk) and for `winning` (those in which a deal ended)."""
+    """Rows for `ending` (intervals at risk) and for `winning` (those in which a deal ended)."""
     rows = rows_at_risk(looks.event, looks.duration, edges, most=most, seed=seed)
     matrix = with_time(encoder.transform(looks.frame), encoder.names, *rows.clock(edges))
     ended = rows.event != OPEN
-    won = (rows.event[ended] == WON).astype(float)
+    last = np.flatnonzero(ended)
+    if len(last) > most // 2:
+        last = np.sort(np.random.default_rng(seed).choice(last, most // 2, replace=False))
+    won = (rows.event[last] == WON).astype(float)
     return (
         Rows(matrix, ended.astype(float), rows.weight),
-        Rows(matrix[ended], won, np.ones(len(won))),
+        Rows(matrix[last], won, np.ones(len(won))),
     )
 
 
