@@ -34,13 +34,19 @@ def reliability_by(judged: Judged, p_win: Floats) -> dict[str, dict[str, dict[st
     done = {}
     for dimension, values in _dimensions(judged.rows).items():
         found = {}
-        for value in sorted({value for value in values if value is not None}):
+        for value in sorted({value for value in values if value is not None}, key=_place):
             told = _part(judged, p_win, values == value)
             if told is not None:
                 found[value] = told
         if found:
             done[dimension] = found
     return done
+
+
+def _place(value: str) -> tuple[int, str]:
+    """Sizes and ages in their order, other values by their name."""
+    ordered = (*SIZES, *_age_names())
+    return (ordered.index(value) if value in ordered else len(ordered), value)
 
 
 def _dimensions(rows: pd.DataFrame) -> dict[str, npt.NDArray[np.object_]]:

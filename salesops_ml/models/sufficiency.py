@@ -58,7 +58,7 @@ def sufficiency(
     told: dict[str, Any] = {
         "closed_deals": closed, "more_deals": MORE * closed, "log_loss": reached, "curve": curve,
         "log_loss_with_more": None, "verdict": "unknown",
-        "sentence": f"with your {closed:,} closed deals, expect log-loss {reached:.3f}",
+        "sentence": f"With your {closed:,} closed deals, expect log-loss {reached:.3f}.",
     }  # fmt: skip
     if len(curve) < len(SHARES):
         return told
@@ -66,8 +66,9 @@ def sufficiency(
     better = saved > WORTHWHILE
     told["log_loss_with_more"] = reached - saved
     told["verdict"] = "more would help" if better else "enough"
-    told["sentence"] += f"; {MORE * closed:,} would give about {reached - saved:.3f}" + (
-        "" if better else ": more of the same deals would bring little"
+    told["sentence"] = told["sentence"].removesuffix(".") + (
+        f"; {MORE * closed:,} would give about {reached - saved:.3f}"
+        + ("." if better else ": more of the same deals would bring little.")
     )
     return told
 
@@ -77,7 +78,7 @@ def too_few(fewest: int, needed: int) -> dict[str, Any]:
     return {
         "verdict": "too few",
         "sentence": f"{fewest} deals of the rarer outcome are too few to learn from: {needed} won and"
-        f" {needed} lost are needed; until then every deal gets what its stage and age usually give",
+        f" {needed} lost are needed; until then every deal gets what its stage and age usually give.",
     }
 
 
