@@ -192,7 +192,7 @@ class Forecast(Frozen):
     hierarchy: tuple[str, ...] = ("region", "team", "rep")
     months: int = Field(6, ge=1, le=36)
     samples: int = Field(1_000, ge=100)
-    backtest_origins: int = Field(6, ge=0)
+    backtest_origins: int = Field(6, ge=0, description="past days replayed; 0 for none")
     season_months: int = Field(12, ge=1)
     learn_months: int = Field(24, ge=3, description="how far back rates and amounts are learned")
     shock: float = Field(0.1, ge=0, lt=1, description="shared fate of deals, before evidence")

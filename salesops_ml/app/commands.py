@@ -90,7 +90,10 @@ def backtest(settings: Settings) -> Told:
     from salesops_ml.app.run_folder import latest_run
     from salesops_ml.forecasts.backtest_scores import backtest_summary
 
-    frame = backtest_summary(latest_run(settings.runs).read_frame("forecast_backtest"))
+    record = latest_run(settings.runs).read_frame("forecast_backtest")
+    if record.empty:
+        return Told("no past day was replayed: see `forecast.backtest_origins`", [])
+    frame = backtest_summary(record)
     shown = ["grain", "level", "method", "pairs", "wape", "bias", "coverage_80", "coverage_95"]
     return Told(_table(frame[shown], digits=3), _records(frame))
 

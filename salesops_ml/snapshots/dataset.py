@@ -23,6 +23,8 @@ from salesops_ml.snapshots.undated import is_dated, undated_spine, with_bare_out
 from salesops_ml.snapshots.visible import KEY, days_between
 from salesops_ml.warehouse import Warehouse
 
+_BEFORE_ALL = datetime(1, 1, 1)
+
 
 def build_dataset(
     warehouse: Warehouse, settings: Settings, spec: FeatureSpec, *, as_of: datetime
@@ -59,7 +61,9 @@ def open_deals(warehouse: Warehouse, spec: FeatureSpec, *, as_of: datetime) -> p
 def open_deals_on(
     warehouse: Warehouse, spec: FeatureSpec, days: Sequence[datetime]
 ) -> pd.DataFrame:
-    """`open_deals` of several days in one frame."""
+    """`open_deals` of several days in one frame; of no days, a frame without rows."""
+    if not days:
+        return open_deals(warehouse, spec, as_of=_BEFORE_ALL)
     spines = [open_spine(warehouse, as_of=day) for day in days]
     with warehouse.scratch() as keep:
         spine = ibis.union(*spines) if len(spines) > 1 else spines[0]
