@@ -9,6 +9,7 @@ from __future__ import annotations
 from pipelines.job import Job
 from salesops_ml.app.environment import describe_environment
 from salesops_ml.crm.ingest import ingest
+from salesops_ml.snapshots import later_than_the_end
 from salesops_ml.warehouse import Warehouse
 
 STEPS = (
@@ -28,6 +29,8 @@ def run(job: Job) -> None:
         job.folder.write_json("environment", environment | {"source_counts": result.counts})
     with job.warehouse() as warehouse:
         as_of = job.as_of(warehouse)
+        if warning := later_than_the_end(warehouse, as_of=as_of):
+            job.progress.say(warning)
         with job.progress.step("data quality"):
             from salesops_ml.quality.report import quality_report
 

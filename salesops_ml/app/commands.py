@@ -216,11 +216,15 @@ def report(settings: Settings) -> Told:
 @contextmanager
 def _open(settings: Settings) -> Iterator[tuple[Warehouse, datetime]]:
     """The warehouse, and the day that the command speaks of: today where nothing is dated."""
-    from salesops_ml.snapshots import is_dated, record_end
+    from salesops_ml.app.progress import Progress
+    from salesops_ml.snapshots import is_dated, later_than_the_end, record_end
 
     with Warehouse.open(settings.warehouse, threads=settings.threads) as warehouse:
         if settings.as_of is not None:
-            yield warehouse, parse_moment(settings.as_of)
+            as_of = parse_moment(settings.as_of)
+            if warning := later_than_the_end(warehouse, as_of=as_of):
+                Progress(()).say(warning)
+            yield warehouse, as_of
         else:
             yield warehouse, record_end(warehouse) if is_dated(warehouse) else _now()
 

@@ -21,7 +21,7 @@ from salesops_ml.models.tuning_storage import check_storage
 from salesops_ml.models.validation import validate
 from salesops_ml.registry.trials import trial_book
 from salesops_ml.settings import Settings, load
-from salesops_ml.snapshots import FeatureSpec, is_dated, learn_spec, record_end
+from salesops_ml.snapshots import FeatureSpec, is_dated, later_than_the_end, learn_spec, record_end
 from salesops_ml.warehouse import Warehouse
 
 STEPS = (("snapshots", 10.0), ("trials", 90.0))
@@ -94,7 +94,7 @@ def tune_settings(
     progress = Progress(STEPS)
     with progress.shown():
         with progress.step("snapshots"):
-            contest = _contest(settings)
+            contest = _contest(settings, progress)
         study = study_name(contest)
         with progress.step("trials"), trial_book(settings, study=study) as book:
 
@@ -158,7 +158,7 @@ def write_config(path: Path, config: Path, best: Mapping[str, float | int]) -> N
         raise SalesOpsError(f"--out {path}: cannot be written: {error}") from error
 
 
-def _contest(settings: Settings) -> FoldLosses:
+def _contest(settings: Settings, progress: Progress) -> FoldLosses:
     """The folds over what the warehouse holds."""
     from salesops_ml.periods import parse_moment
 
@@ -169,6 +169,8 @@ def _contest(settings: Settings) -> FoldLosses:
                 " `created_at` and `closed_at`"
             )
         as_of = parse_moment(settings.as_of) if settings.as_of else record_end(warehouse)
+        if warning := later_than_the_end(warehouse, as_of=as_of):
+            progress.say(warning)
         spec = learn_spec(warehouse, settings, as_of=as_of)
         prepared = prepare_dataset(warehouse, spec, settings, as_of=as_of)
     folds = settings.models.validation_origins or settings.tuning.origins

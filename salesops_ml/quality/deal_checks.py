@@ -10,8 +10,7 @@ import ibis.expr.types as ir
 from salesops_ml.quality.check import Check, rows_where
 from salesops_ml.quality.known import Known
 from salesops_ml.schema import STATUSES
-
-_YEAR_SECONDS = 365 * 86_400
+from salesops_ml.snapshots.record_end import believable_end, beyond_the_end
 
 
 def _deals(fault: Callable[[ir.Table, Known], ir.BooleanValue]) -> Callable[[Known], ir.Table]:
@@ -28,6 +27,11 @@ def _repeated(known: Known) -> ir.Table:
     deals = known.table("deals")
     counted = deals.group_by("deal_id").aggregate(times=deals.count())
     return rows_where(counted, counted.times > 1)
+
+
+def _far_beyond(known: Known) -> ir.Table:
+    """Whatever the day that is spoken of: dates that far are no part of any."""
+    return beyond_the_end(known.warehouse).select(example=ibis._.deal_id)
 
 
 def _closed(deals: ir.Table) -> ir.BooleanValue:
@@ -65,11 +69,10 @@ DEAL_CHECKS = (
                  & (deals.closed_at > _last_recorded(known))),
           fail_above=0.05),
     Check("dates far beyond all others", "deals",
-          "the record seems to end there, and everything before it looks old",
-          "correct the dates, or check day, month and century in the date format",
-          _deals(lambda deals, known: ibis.or_(deals.created_at > _beyond(known),
-                                               deals.closed_at > _beyond(known))),
-          fail_above=0.0),
+          "the end of the record is looked for before them, and nothing dated so is seen",
+          "correct the dates, or check day, month and century in the date format; if they are right,"
+          " give `as_of`",
+          _far_beyond, fail_above=0.0),
     Check("negative amounts", "deals",
           "sums of revenue would shrink", "correct them, or keep credits apart",
           _deals(lambda deals, _: deals.amount < 0), fail_above=0.05),
@@ -104,16 +107,12 @@ def _dated(known: Known, column: str) -> bool:
     return known.filled("deals", column) > 0
 
 
-def _beyond(known: Known) -> ir.TimestampScalar:
-    """A year after all but a hundredth of the deals began."""
-    began = known.table("deals").created_at.epoch_seconds()
-    return (began.quantile(0.99).as_scalar() + _YEAR_SECONDS).cast("int64").as_timestamp("s")
-
-
 def _last_recorded(known: Known) -> ir.TimestampScalar:
     """The end of the record: closings up to it are no news from the future, only later than `as_of`."""
+    end = believable_end(known.warehouse)
     ends = [known.moment]
     for name in ("stage_events", "activities", "deal_changes", "quotes"):
         if known.has(name):
-            ends.append(known.warehouse.table(name).recorded_at.max().as_scalar())
+            at = known.warehouse.table(name).recorded_at
+            ends.append(at.max(where=at <= ibis.literal(end)).as_scalar())
     return ibis.greatest(*ends)

@@ -4,10 +4,10 @@ from salesops_ml.snapshots.dataset import (
     build_dataset,
     open_deals,
     open_deals_on,
-    record_end,
     snapshot,
 )
 from salesops_ml.snapshots.feature_spec import FeatureSpec, learn_spec
+from salesops_ml.snapshots.record_end import later_than_the_end, record_end
 from salesops_ml.snapshots.spine import history_spine, open_spine
 from salesops_ml.snapshots.undated import is_dated
 
@@ -16,6 +16,7 @@ __all__ = [
     "build_dataset",
     "history_spine",
     "is_dated",
+    "later_than_the_end",
     "learn_spec",
     "open_deals",
     "open_deals_on",

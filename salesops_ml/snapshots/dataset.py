@@ -13,7 +13,6 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
-from salesops_ml.errors import DataError
 from salesops_ml.settings import Settings
 from salesops_ml.snapshots.closings import closings
 from salesops_ml.snapshots.feature_spec import FeatureSpec
@@ -79,26 +78,6 @@ def snapshot(warehouse: Warehouse, spec: FeatureSpec, looks: pd.DataFrame) -> pd
     )
     with warehouse.scratch() as keep:
         return _sorted(feature_table(warehouse, spine, spec, keep=keep))
-
-
-def record_end(warehouse: Warehouse) -> datetime:
-    """The last moment that anything was recorded; what a run uses when told no day."""
-    moments = [
-        warehouse.table(name)[column].max().execute()
-        for name, column in (
-            ("stage_events", "recorded_at"),
-            ("deal_changes", "recorded_at"),
-            ("activities", "recorded_at"),
-            ("quotes", "recorded_at"),
-            ("deals", "closed_at"),
-            ("deals", "created_at"),
-        )
-        if warehouse.has(name)
-    ]
-    known = [moment for moment in moments if not pd.isna(moment)]
-    if not known:
-        raise DataError("nothing in the warehouse is dated; say `as_of` in the configuration")
-    return pd.Timestamp(max(known)).to_pydatetime()
 
 
 def _with_outcome(warehouse: Warehouse, table: ir.Table, *, as_of: datetime) -> ir.Table:
