@@ -207,6 +207,14 @@ def lay_run(folder: Path) -> RunFolder:
     return run
 
 
+def lay_bare(folder: Path) -> RunFolder:
+    """A run folder with its settings only."""
+    folder.mkdir(parents=True)
+    run = RunFolder(folder, "bare")
+    run.write_text("config.yaml", parse({"company": {"name": "Bare Co"}}).to_yaml())
+    return run
+
+
 @pytest.fixture
 def full_run(tmp_path: Path) -> RunFolder:
     """A run folder with every file."""
@@ -216,8 +224,4 @@ def full_run(tmp_path: Path) -> RunFolder:
 @pytest.fixture
 def bare_run(tmp_path: Path) -> RunFolder:
     """A run folder with its settings only."""
-    folder = tmp_path / "bare"
-    folder.mkdir()
-    run = RunFolder(folder, "bare")
-    run.write_text("config.yaml", parse({"company": {"name": "Bare Co"}}).to_yaml())
-    return run
+    return lay_bare(tmp_path / "bare")
