@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -142,19 +143,11 @@ def test_finished_trials_are_told_one_by_one(url: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_two_workers_share_one_storage(database: str, url: str) -> None:
-    if database == "sqlite":
-        _two_workers(url)
-    else:
-        with private_cluster() as there:
-            _two_workers(there)
-
-
-def _two_workers(url: str) -> None:
-    both = [worker(url, trials=8, pause=0.05) for _ in range(2)]
-    for one in both:
-        _, said = one.communicate(timeout=120)
-        assert one.returncode == 0, said
-    done = tune(Hill(), hill_settings(url), trials=1)
+    with private_cluster() if database == "postgresql" else nullcontext(url) as there:
+        both = [worker(there, trials=8, pause=0.05) for _ in range(2)]
+        said = [one.communicate(timeout=120)[1] for one in both]
+        done = tune(Hill(), hill_settings(there), trials=1)
+    assert [one.returncode for one in both] == [0, 0], said
     assert len(done.trials) == 17
     assert all(trial.finished for trial in done.trials)
     assert len({trial.worker for trial in done.trials}) == 3
