@@ -56,7 +56,7 @@ class HazardTable:
         company = counts.hazards(np.zeros(len(frame), dtype=np.int64), 1, None)[0]
         cells = {COMPANY: company}
         if by_stage:
-            stages, stage_of = np.unique(_stages(frame), return_inverse=True)
+            stages, stage_of = np.unique(stages_of(frame), return_inverse=True)
             parents = np.repeat(company[None], len(stages), axis=0)
             of_stage = counts.hazards(stage_of, len(stages), parents)
             cells |= dict(zip(stages, of_stage, strict=True))
@@ -70,7 +70,7 @@ class HazardTable:
         if self.by_stage:
             names = [
                 cell if cell in self.cells else stage if stage in self.cells else COMPANY
-                for cell, stage in zip(_cells(frame), _stages(frame), strict=True)
+                for cell, stage in zip(_cells(frame), stages_of(frame), strict=True)
             ]
         else:
             names = [COMPANY] * len(frame)
@@ -125,7 +125,8 @@ class _Counts:
         return done
 
 
-def _stages(frame: pd.DataFrame) -> npt.NDArray[np.object_]:
+def stages_of(frame: pd.DataFrame) -> npt.NDArray[np.object_]:
+    """The stage of each look as text; "?" where it is not known."""
     if "stage" not in frame.columns:
         return np.full(len(frame), "?", dtype=object)
     return frame["stage"].astype(object).where(frame["stage"].notna(), "?").to_numpy(dtype=object)
@@ -136,6 +137,9 @@ def _cells(frame: pd.DataFrame) -> npt.NDArray[np.object_]:
     age = frame["f_age_days"].to_numpy(float) if known else np.zeros(len(frame))
     bucket = np.searchsorted(AGE_BORDERS, age)
     return np.array(
-        [f"{stage}|{age_bucket}" for stage, age_bucket in zip(_stages(frame), bucket, strict=True)],
+        [
+            f"{stage}|{age_bucket}"
+            for stage, age_bucket in zip(stages_of(frame), bucket, strict=True)
+        ],
         dtype=object,
     )

@@ -20,13 +20,13 @@ import pandas as pd
 
 from salesops_ml.evaluation.censoring import LOST, WON, Floats
 from salesops_ml.models.curves import Curves
+from salesops_ml.models.hazard_table import COMPANY, stages_of
 
 LEVELS = np.array(
     [0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 1]
 )
 PRIOR_DEALS = 50.0
 LEAST_DEALS = 100
-COMPANY = ""
 
 
 @dataclass(frozen=True)
@@ -94,13 +94,6 @@ class TimingMap:
             for word in ("won", "lost")
         )
         return cls(won, lost)
-
-
-def stages_of(frame: pd.DataFrame) -> npt.NDArray[np.object_]:
-    """The stage of each look as text; "?" where it is not known."""
-    if "stage" not in frame.columns:
-        return np.full(len(frame), "?", dtype=object)
-    return frame["stage"].astype(object).where(frame["stage"].notna(), "?").to_numpy(dtype=object)
 
 
 def _passed(days: Floats, curve: Floats, when: Floats) -> Floats:
