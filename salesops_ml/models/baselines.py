@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from salesops_ml.evaluation.splits import Borders, labels_at
-from salesops_ml.models.curves import Curves
 from salesops_ml.models.deal_scores import scores_from
 from salesops_ml.models.encoding import Encoder
 from salesops_ml.models.hazard_table import HazardTable
@@ -46,19 +45,13 @@ def baseline_scores(
     encoder = Encoder.fit(learn)
     if two_sided(won, weight):
         model = LogisticWin.fit(learn, won, weight, encoder=encoder, seed=settings.seed)
-        done["logistic"] = _with_win(table, model.predict(test))
+        done["logistic"] = table.with_win(model.predict(test))
     guessed = naive_bayes_win(learn, known[0], test, encoder=encoder)
     if guessed is not None:
-        done["naive_bayes"] = _with_win(table, guessed)
+        done["naive_bayes"] = table.with_win(guessed)
     if "f_crm_probability" in test.columns and test["f_crm_probability"].notna().any():
         said = test["f_crm_probability"].to_numpy(float)
         fill = np.nanmean(learn["f_crm_probability"].to_numpy(float))
         said = np.clip(np.where(np.isnan(said), fill, said), 0.0, 1.0)
-        done["crm_probability"] = _with_win(table, said)
+        done["crm_probability"] = table.with_win(said)
     return {name: scores_from(curves, test.index, None) for name, curves in done.items()}
-
-
-def _with_win(curves: Curves, p_win: Any) -> Curves:
-    """The timing of `curves` with another chance of winning; losing shares what is left."""
-    won, lost = curves.cif_won[:, -1], curves.cif_lost[:, -1]
-    return curves.with_mass(p_win, (1 - p_win) * np.clip(lost / np.maximum(1 - won, 1e-12), 0, 1))

@@ -55,6 +55,10 @@ class Curves:
             _scaled(self.cif_lost, p_lost, self.days),
         )
 
+    def with_win(self, p_won: Floats) -> Curves:
+        """The same timing with another chance of winning; losing keeps its share of what is left."""
+        return self.with_mass(p_won, lost_beside(p_won, self.cif_won[:, -1], self.cif_lost[:, -1]))
+
     def quantiles(self, *, given: str, levels: tuple[float, ...] = QUANTILES) -> Floats:
         """Days by which the shares `levels` of the outcomes within the horizon have come.
 
@@ -70,6 +74,16 @@ class Curves:
     def take(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Curves:
         """The curves of some deals."""
         return Curves(self.days, self.cif_won[rows], self.cif_lost[rows])
+
+
+def lost_beside(p_won: Floats, cif_won: Floats, cif_lost: Floats) -> Floats:
+    """The chance of losing beside `p_won`, where the curves that time it end at the other two.
+
+    Example:
+        >>> lost_beside(np.array([0.6]), np.array([0.2]), np.array([0.4])).round(6).tolist()
+        [0.2]
+    """
+    return np.asarray((1 - p_won) * np.clip(cif_lost / np.maximum(1 - cif_won, 1e-12), 0, 1))
 
 
 def reporting_days(horizon: int) -> Floats:

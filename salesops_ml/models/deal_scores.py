@@ -85,10 +85,7 @@ class DealScores:
         """Chances of having won and lost by each day up to the horizon."""
         timing = self.timing.curves(frame)
         p_won = self.calibration.apply(self.stack.combine(self.voices.said(frame, timing)))
-        won, lost = timing.cif_won[:, -1], timing.cif_lost[:, -1]
-        not_won = np.maximum(1 - won, 1e-12)
-        mass = timing.with_mass(p_won, (1 - p_won) * np.clip(lost / not_won, 0, 1))
-        return self.bend.apply(mass, frame)
+        return self.bend.apply(timing.with_win(p_won), frame)
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Scores, one row per row of `frame`, same index (see `scores_from`)."""

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from salesops_ml.evaluation.bootstrap import clustered_means
 from salesops_ml.evaluation.censoring import Floats
 from salesops_ml.evaluation.proper_scores import Flags, log_losses
+from salesops_ml.models.curves import lost_beside
 
 DRAWS = 200
 CERTAIN = 1.645
@@ -76,7 +77,7 @@ class Told:
     @classmethod
     def of(cls, p_win: Floats, cif_won: Floats, cif_lost: Floats) -> Told:
         """From a score and the ends of the curves that time it."""
-        p_lost = (1 - p_win) * np.clip(cif_lost / np.maximum(1 - cif_won, 1e-12), 0, 1)
+        p_lost = lost_beside(p_win, cif_won, cif_lost)
         return cls(p_win, p_win / np.maximum(p_win + p_lost, 1e-12))
 
 
