@@ -76,9 +76,9 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 def dated(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """The files of a small company's run that the card reads, made by the steps of a run."""
     run = RunFolder(tmp_path_factory.mktemp("dated"), "20260101-000000")
-    settings = parse({"company": {"name": "Small Co"}, "models": {"trees": 30, "horizon_days": 60}})
+    settings = parse({"company": {"name": "Small Co"}, "models": {"trees": 20, "horizon_days": 60}})
     run.write_text("config.yaml", settings.to_yaml())
-    with Warehouse.in_memory(generate(WorldParameters(deals=1500, years=2, seed=5))) as warehouse:
+    with Warehouse.in_memory(generate(WorldParameters(deals=1000, years=2, seed=5))) as warehouse:
         end = record_end(warehouse)
         spec = learn_spec(warehouse, settings, as_of=end)
         prepared = prepare_dataset(warehouse, spec, settings, as_of=end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,10 @@ from salesops_ml.settings import Settings, load
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def config(tmp_path_factory: pytest.TempPathFactory, empty_book: Path) -> Path:
     """A small company, loaded; its configuration names every place absolutely."""
     place = tmp_path_factory.mktemp("tune")
+    shutil.copyfile(empty_book, place / "mlflow.db")
     models = {
         "trees": 8, "max_period_rows": 5_000, "max_classifier_rows": 2_000, "horizon_days": 45,
     }  # fmt: skip

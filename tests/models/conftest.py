@@ -33,7 +33,8 @@ class Company:
 
 @pytest.fixture(scope="session")
 def company() -> Company:
-    settings = parse({"threads": 1, "models": {"trees": 60, "max_period_rows": 40_000}})
+    models = {"trees": 40, "max_period_rows": 20_000, "max_classifier_rows": 8_000}
+    settings = parse({"threads": 1, "models": models})
     with Warehouse.in_memory(generate(WorldParameters(deals=2_000, seed=3))) as warehouse:
         as_of = record_end(warehouse)
         spec = learn_spec(warehouse, settings, as_of=as_of)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
@@ -25,6 +25,7 @@ def drawn(rows: int, seed: int, *, stretch: float) -> tuple[np.ndarray, np.ndarr
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 50), stretch=st.sampled_from([0.4, 1.0, 2.5]))
 def test_every_map_rises_and_stays_within_nought_and_one(
     kind: str, seed: int, stretch: float

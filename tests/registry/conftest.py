@@ -14,16 +14,6 @@ from salesops_ml.settings import Settings, parse
 from tests.registry.tiny_model import EXAMPLE, TinyModel
 
 
-@pytest.fixture(scope="session")
-def empty_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database with tables and no rows: making one takes seconds, copying one does not."""
-    path = tmp_path_factory.mktemp("book") / "mlflow.db"
-    registry.tracking(
-        parse({"registry": {"tracking_uri": f"sqlite:///{path}", "experiment": "another"}})
-    )
-    return path
-
-
 @pytest.fixture
 def settings(tmp_path: Path, empty_book: Path) -> Settings:
     place = tmp_path / "a folder with spaces"
