@@ -14,9 +14,9 @@ import yaml
 SALESOPS = Path(sys.executable).with_name("salesops")
 CONFIG = {
     "company": {"name": "Small Co", "base_currency": "EUR", "time_zone": "Europe/Amsterdam"},
-    "source": {"type": "synthetic", "deals": 1_500, "seed": 5},
+    "source": {"type": "synthetic", "deals": 1_000, "seed": 5},
     "warehouse": "duckdb:///store/small.duckdb",
-    "models": {"trees": 40, "max_period_rows": 30_000},
+    "models": {"trees": 25, "max_period_rows": 15_000, "max_classifier_rows": 8_000},
     "forecast": {"backtest_origins": 3, "samples": 300},
     "mining": {"bootstrap": 40, "discovery_cases": 200},
     "gates": [{"metric": "win.log_loss", "at_most": 0.65}],

@@ -11,6 +11,9 @@ import pytest
 from tests.end_to_end.conftest import Workspace
 from tests.needs import ROOT
 
+TINY = {"type": "synthetic", "deals": 500, "seed": 5}
+QUICK = {"trees": 10, "max_period_rows": 6_000, "max_classifier_rows": 3_000, "horizon_days": 60}
+NO_BACKTEST = {"backtest_origins": 0, "samples": 200}
 README = (ROOT / "README.md").read_text()
 
 
@@ -56,7 +59,6 @@ def test_its_other_commands_run_in_a_workspace_of_their_own(workspace: Workspace
     place.mkdir()
     Workspace(place).salesops("init", "acme")
     acme = Workspace(place / "acme")
-    text = (workspace.path / "configs" / "small.yaml").read_text()
-    (acme.path / "configs" / "acme.yaml").write_text(text)
+    acme.config("acme", source=TINY, models=QUICK, forecast=NO_BACKTEST)
     for line in told[1:]:
         acme.salesops(*line.split()[1:])
