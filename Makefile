@@ -3,13 +3,22 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test fast setup lint lock bench notebooks
+.PHONY: demo test test-driven test-others fast setup lint lock bench notebooks
 
 demo: setup
 	@$(BIN)/salesops run --config configs/demo.yaml
 
+# At once, each on a core of its own: the tests that drive the command line, and all others.
+DRIVEN := tests/end_to_end
+
 test: setup
-	@$(BIN)/python -m pytest
+	@$(MAKE) --no-print-directory -k -j2 test-driven test-others
+
+test-driven:
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(DRIVEN)
+
+test-others:
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(DRIVEN:%=--ignore=%)
 
 # The tests that take seconds, for working on the code.
 fast: setup
