@@ -19,6 +19,7 @@ from tests.kpis.tiny import (
     counts_of,
     deal,
     moves,
+    quota,
     rows_of,
     unchanged,
 )
@@ -157,12 +158,7 @@ def test_quotas() -> None:
 
 
 def test_a_node_may_have_a_quota_of_its_own() -> None:
-    day = {"period_start": "2026-01-01", "period_end": "2026-03-31"}
-    quotas = [
-        {"owner_id": "ann", "amount": "300", **day},
-        {"owner_id": "North", "amount": "1000", **day},
-        {"owner_id": "company", "amount": "1600", **day},
-    ]
+    quotas = [quota("ann", "300"), quota("North", "1000"), quota("company", "1600")]
     with company(deals=DEALS, quotas=quotas) as warehouse:
         attained = rows_of(quota_attainment, warehouse, Q1)
     assert attained["quota_attainment", "2026-Q1", "company/EMEA/North"] == 40  # 400 / 1000
@@ -171,19 +167,9 @@ def test_a_node_may_have_a_quota_of_its_own() -> None:
 
 
 def test_exactly_the_quota_is_reached() -> None:
-    quotas = [
-        {
-            "owner_id": "ann",
-            "period_start": "2026-01-01",
-            "period_end": "2026-03-31",
-            "amount": "400",
-        }
-    ]
-    with company(deals=DEALS, quotas=quotas) as warehouse:
-        assert (
-            rows_of(quota_achievement, warehouse, Q1)["quota_achievement_rate", "2026-Q1", ANN]
-            == 100
-        )
+    with company(deals=DEALS, quotas=[quota("ann", "400")]) as warehouse:
+        told = rows_of(quota_achievement, warehouse, Q1)
+    assert told["quota_achievement_rate", "2026-Q1", ANN] == 100
 
 
 def test_sales_velocity() -> None:

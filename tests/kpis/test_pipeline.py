@@ -26,6 +26,7 @@ from tests.kpis.tiny import (
     counts_of,
     deal,
     moves,
+    quota,
     rows_of,
     unchanged,
 )
@@ -107,21 +108,7 @@ def test_pipeline_coverage() -> None:
 
     Q1 started with a's 100 against 50. By Q1's end it is over, so only its start is told.
     """
-    quotas = [
-        {
-            "owner_id": "company",
-            "period_start": Q1.start,
-            "period_end": "2026-03-31",
-            "amount": "50",
-        },
-        {
-            "owner_id": "company",
-            "period_start": Q2.start,
-            "period_end": "2026-06-30",
-            "amount": "300",
-        },
-        {"owner_id": "cy", "period_start": Q2.start, "period_end": "2026-06-30", "amount": "80"},
-    ]
+    quotas = [quota("company", "50"), quota("company", "300", Q2), quota("cy", "80", Q2)]
     with company(**TABLES, quotas=quotas) as warehouse:
         told = rows_of(pipeline_coverage, warehouse, Q1, Q2)
     assert told["pipeline_coverage_start", "2026-Q1", "company"] == 2
@@ -137,11 +124,7 @@ def test_coverage_counts_what_is_won_already() -> None:
         deal("w", "ann", "2026-04-01", "won", "2026-04-20", "200"),
         deal("x", "ann", "2026-04-01", amount="60", due="2026-05-15"),
     ]
-    day = {"period_start": "2026-04-01", "period_end": "2026-06-30"}
-    quotas = [
-        {"owner_id": "company", "amount": "300", **day},
-        {"owner_id": "EMEA", "amount": "200", **day},
-    ]
+    quotas = [quota("company", "300", Q2), quota("EMEA", "200", Q2)]
     with company(deals=deals, quotas=quotas) as warehouse:
         told = rows_of(pipeline_coverage, warehouse, Q2)
     assert told["pipeline_coverage", "2026-Q2", "company"] == pytest.approx(0.6)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import pandas as pd
@@ -69,6 +69,12 @@ def changes(deal_id: str, field: str, *steps: tuple[str, str]) -> list[Row]:
         }
         for seq, (at, value) in enumerate(steps)
     ]  # fmt: skip
+
+
+def quota(owner_id: str, amount: str, period: Period = Q1) -> Row:
+    """What an owner, a rep or a node, is to win in a period."""
+    days = {"period_start": period.start, "period_end": period.end - timedelta(days=1)}
+    return {"owner_id": owner_id, "amount": amount, **days}
 
 
 def unchanged(deals: Sequence[Row]) -> list[Row]:
