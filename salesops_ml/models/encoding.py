@@ -2,6 +2,9 @@
 
 Words become codes of a vocabulary learned in training; a word never or seldom seen there is "other",
 an empty cell stays empty. The vocabulary is stored with the model as JSON.
+
+A rep with few deals goes by the record as of the day alone: what a name stood for while its owner was
+new is soon wrong, and a model that learned it by heart is too sure of itself.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ from salesops_ml.models.clock_guard import clocklike
 
 MIN_ROWS = 20
 MAX_WORDS = 250
+KNOWN_PERSON_DEALS = 200
+"""Deals of a person from which the name says more than the record; `f_rep_win_rate` tells the others."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,9 @@ class Encoder:
             if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
                 numeric.append(name)
             else:
-                words[name] = _vocabulary(values)
+                known = _vocabulary(_well_known(frame) if name == "f_rep" else values)
+                if known:
+                    words[name] = known
         if not numeric and not words:
             raise ModelError(
                 "no feature varies in the training rows; give more history or attributes"
@@ -89,6 +96,16 @@ class Encoder:
     def from_dict(cls, values: dict[str, Any]) -> Encoder:
         """The encoder that `to_dict` described."""
         return cls(tuple(values["numeric"]), {k: tuple(v) for k, v in values["words"].items()})
+
+
+def _well_known(frame: pd.DataFrame) -> pd.Series:
+    """The rep of each look, empty for one with few deals; all, where no record tells of them."""
+    reps = frame["f_rep"]
+    if "f_rep_win_rate" not in frame.columns or frame["f_rep_win_rate"].nunique() <= 1:
+        return reps
+    deals = frame.groupby(reps.astype("string"), observed=True)["deal_id"].nunique()
+    known = deals.index[deals >= KNOWN_PERSON_DEALS]
+    return reps.astype("string").where(reps.astype("string").isin(known))
 
 
 def _vocabulary(values: pd.Series) -> tuple[str, ...]:
