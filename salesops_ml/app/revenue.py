@@ -6,18 +6,17 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from salesops_ml.app.deal_model import Prepared
-from salesops_ml.evaluation.censoring import LOST, WON
 from salesops_ml.evaluation.splits import labels_at
 from salesops_ml.forecasts.backtest_scores import backtest_summary
 from salesops_ml.forecasts.pipeline_roll_up import ScoredPipeline
 from salesops_ml.models import Curves, DealScores
 from salesops_ml.models.hazard_table import HazardTable
 from salesops_ml.models.hazards import HazardModel, Looks
-from salesops_ml.models.rehearsal import LEAST_OUTCOMES
+from salesops_ml.models.rehearsal import LEAST_OUTCOMES, fewest_outcomes
+from salesops_ml.models.voices import fit_table
 from salesops_ml.settings import Settings
 from salesops_ml.snapshots import FeatureSpec, open_deals_on
 from salesops_ml.warehouse import Warehouse
@@ -69,13 +68,9 @@ def _fit_then(
     """A model of the day: looks before it, outcomes as known on it."""
     before = data[data["as_of"] < pd.Timestamp(origin)]
     labels = labels_at(before, origin)
-    event = labels["event"].to_numpy(np.int64)
-    duration = labels["duration"].to_numpy(float)
-    closed = [before.loc[event == cause, "deal_id"].nunique() for cause in (WON, LOST)]
-    if trees is None or model.encoder is None or min(closed) < LEAST_OUTCOMES:
-        return HazardTable.fit(
-            before, event, duration, horizon=settings.models.horizon_days, by_stage=True
-        )
+    few = fewest_outcomes(before, labels) < LEAST_OUTCOMES
+    if trees is None or model.encoder is None or few:
+        return fit_table(before, labels, settings, by_stage=True)
     quick = {
         "max_period_rows": REPLAY_ROWS,
         "learning_rate": min(2 * settings.models.learning_rate, 1.0),

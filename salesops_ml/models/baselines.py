@@ -8,18 +8,15 @@ columns, so that every table can show them side by side.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from salesops_ml.evaluation.splits import Borders, labels_at
 from salesops_ml.models.deal_scores import scores_from
 from salesops_ml.models.encoding import Encoder
-from salesops_ml.models.hazard_table import HazardTable
 from salesops_ml.models.logistic import LogisticWin
 from salesops_ml.models.naive_bayes import naive_bayes_win
-from salesops_ml.models.voices import horizon_target, two_sided
+from salesops_ml.models.voices import fit_table, horizon_target, two_sided
 from salesops_ml.settings import Settings
 
 
@@ -33,20 +30,15 @@ def baseline_scores(
     learn = data[block.isin(["train", "calibration"])].sort_values(["deal_id", "as_of"])
     test = data[block == "test"]
     labels = labels_at(learn, borders.test_from if borders else None)
-    known: tuple[Any, Any] = (
-        labels["event"].to_numpy(np.int64),
-        labels["duration"].to_numpy(float),
-    )
-    horizon = settings.models.horizon_days
-    base = HazardTable.fit(learn, *known, horizon=horizon, by_stage=False).curves(test)
-    table = HazardTable.fit(learn, *known, horizon=horizon, by_stage=True).curves(test)
+    base = fit_table(learn, labels, settings, by_stage=False).curves(test)
+    table = fit_table(learn, labels, settings, by_stage=True).curves(test)
     done = {"base_rate": base, "stage_age": table}
-    won, weight = horizon_target(labels, horizon)
+    won, weight = horizon_target(labels, settings.models.horizon_days)
     encoder = Encoder.fit(learn)
     if two_sided(won, weight):
         model = LogisticWin.fit(learn, won, weight, encoder=encoder, seed=settings.seed)
         done["logistic"] = table.with_win(model.predict(test))
-    guessed = naive_bayes_win(learn, known[0], test, encoder=encoder)
+    guessed = naive_bayes_win(learn, labels["event"].to_numpy(np.int64), test, encoder=encoder)
     if guessed is not None:
         done["naive_bayes"] = table.with_win(guessed)
     if "f_crm_probability" in test.columns and test["f_crm_probability"].notna().any():

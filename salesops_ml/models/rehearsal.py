@@ -22,6 +22,7 @@ from salesops_ml.evaluation.curve_scores import curve_losses
 from salesops_ml.evaluation.proper_scores import Flags, log_loss
 from salesops_ml.models.calibration import KINDS, NONE, Calibration
 from salesops_ml.models.curves import Curves
+from salesops_ml.models.hazards import Looks
 from salesops_ml.models.held_out import HeldOut
 from salesops_ml.models.probability_interval import ProbabilityInterval
 from salesops_ml.models.signal import (
@@ -120,8 +121,8 @@ def rehearse(
     late = _at_most(late, MOST_JUDGED)
     late_labels = labels.loc[late.index]
     won, weight = horizon_target(late_labels, settings.models.horizon_days)
-    event, duration = _known(late_labels)
-    closed = (event != OPEN) & (duration <= settings.models.horizon_days)
+    looks = Looks.of(late, late_labels)
+    closed = (looks.event != OPEN) & (looks.duration <= settings.models.horizon_days)
     judged = _Judged(late, late_labels, won, closed, weight, late["deal_id"].to_numpy(dtype=object))
     usable = held.supported and two_sided(won, weight)
     only = None if usable else ("hazards",)
@@ -135,11 +136,11 @@ def rehearse(
             MODEL, held.note, trees=trees, rival=rival is not None, facts={"timing": race}
         )
     curves = timing.curves(late)
-    table = fit_table(early, held.early_labels, settings, by_stage=True)
+    table = voices.table or fit_table(early, held.early_labels, settings, by_stage=True)
     drawn = {
         MODEL: curves,
         STAGE_AGE: table.curves(late),
-        BASE_RATE: fit_flat_table(early, held.early_labels, settings).curves(late),
+        BASE_RATE: fit_flat_table(early, held.early_labels, settings, table=table).curves(late),
     }
     said = voices.said(late, curves)
     lesson = _weighed(said, drawn, judged, settings)
@@ -152,7 +153,7 @@ def rehearse(
         horizon=settings.models.horizon_days,
         seed=settings.seed,
     )
-    bend = TimingMap.fit(drawn[lesson.answer], late, *_known(late_labels), weight)
+    bend = TimingMap.fit(drawn[lesson.answer], late, looks.event, looks.duration, weight)
     return replace(
         lesson,
         note=f"{held.note}; {lesson.note}",
@@ -235,13 +236,13 @@ def _race(
     )
     days = np.unique(np.linspace(1, reach, 12).round())
 
-    seen = judged.labels.loc[race.index]
+    seen = Looks.of(race, judged.labels.loc[race.index])
     deals = race["deal_id"].to_numpy(dtype=object)
 
     def losses(timing: Timing) -> Floats:
         then = timing.curves(race).at(days)
         return curve_losses(
-            *_known(seen), seen["followed"].to_numpy(float), days, then.cif_won, then.cif_lost
+            seen.event, seen.duration, seen.followed, days, then.cif_won, then.cif_lost
         )
 
     ours, theirs = losses(voices.timing), losses(rival)
@@ -277,7 +278,3 @@ def fewest_outcomes(learn: pd.DataFrame, labels: pd.DataFrame) -> int:
 
 def _take(said: dict[str, Floats], rows: Flags) -> dict[str, Floats]:
     return {name: values[rows] for name, values in said.items()}
-
-
-def _known(labels: pd.DataFrame) -> tuple[npt.NDArray[np.int64], Floats]:
-    return labels["event"].to_numpy(np.int64), labels["duration"].to_numpy(float)

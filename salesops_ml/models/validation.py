@@ -24,8 +24,8 @@ from salesops_ml.evaluation.rolling_origins import Fold, RollingOrigins
 from salesops_ml.evaluation.splits import labels_at
 from salesops_ml.models.baselines import baseline_scores
 from salesops_ml.models.curves import Curves
-from salesops_ml.models.hazard_table import HazardTable
 from salesops_ml.models.training import fit_deal_scores
+from salesops_ml.models.voices import fit_table
 from salesops_ml.settings import Settings
 from salesops_ml.snapshots.features import FeatureSpec
 
@@ -112,10 +112,8 @@ def examine(
     answers = {OURS: Answer.of(model.curves(test), model.predict(test))}
     learn = data[block.isin(["train", "calibration"])].sort_values(["deal_id", "as_of"])
     labels = labels_at(learn, fold.origin)
-    known = labels["event"].to_numpy(np.int64), labels["duration"].to_numpy(float)
-    horizon = settings.models.horizon_days
     timing = {
-        by_stage: HazardTable.fit(learn, *known, horizon=horizon, by_stage=by_stage).curves(test)
+        by_stage: fit_table(learn, labels, settings, by_stage=by_stage).curves(test)
         for by_stage in (False, True)
     }
     for name, scores in baseline_scores(data, block, borders, settings=settings).items():

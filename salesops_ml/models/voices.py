@@ -103,7 +103,8 @@ def fit_voices(
             attributes = _fit_attributes(learn, won, weight, settings)
     elif two_sided(won, weight):
         if _speaks("classifier", only):
-            classifier = _fit_classifier(learn, labels, encoder, settings, trees, watch)
+            rows = _classifier_rows(learn, (won, weight), encoder, settings)
+            classifier = _fit_classifier(rows, encoder, settings, trees, watch)
         if _speaks("logistic", only):
             logistic = LogisticWin.fit(learn, won, weight, encoder=encoder, seed=settings.seed)
     if not isinstance(timing, HazardTable) and _speaks("stage_age", only):
@@ -133,18 +134,20 @@ def _fit_attributes(
 
 
 def _fit_classifier(
-    learn: pd.DataFrame,
-    labels: pd.DataFrame,
+    rows: Rows,
     encoder: Encoder,
     settings: Settings,
     trees: Trees | None,
     watch: tuple[pd.DataFrame, pd.DataFrame] | None,
 ) -> Any:
-    later = _classifier_rows(*watch, encoder, settings) if watch else None
+    later = None
+    if watch:
+        target = horizon_target(watch[1], settings.models.horizon_days)
+        later = _classifier_rows(watch[0], target, encoder, settings)
     later = later if later and len(set(later.target)) == 2 else None
     unwatched = None if later else settings.models.trees // 3
     return fit_booster(
-        _classifier_rows(learn, labels, encoder, settings),
+        rows,
         Columns(encoder.names, tuple(encoder.worded)),
         models=settings.models,
         seed=settings.seed,
@@ -180,14 +183,23 @@ def fit_timing(
     return HazardModel.fit(looks, trees=(trees.ending, trees.winning) if trees else None, **shared)
 
 
-def fit_flat_table(learn: pd.DataFrame, labels: pd.DataFrame, settings: Settings) -> HazardTable:
+def fit_flat_table(
+    learn: pd.DataFrame,
+    labels: pd.DataFrame,
+    settings: Settings,
+    *,
+    table: HazardTable | None = None,
+) -> HazardTable:
     """The stage x age table in which all deals that end have one chance of winning.
 
     The chance is taken from the first look at each deal, so that long deals do not count more.
+
+    Args:
+        table: the stage x age table of these looks, where it is at hand.
     """
     first = ~learn["deal_id"].duplicated().to_numpy()
     born = fit_table(learn[first], labels[first], settings, by_stage=False)
-    table = fit_table(learn, labels, settings, by_stage=True)
+    table = table or fit_table(learn, labels, settings, by_stage=True)
     return table.with_share(born.share())
 
 
@@ -228,9 +240,9 @@ def two_sided(won: Flags, weight: Floats) -> bool:
 
 
 def _classifier_rows(
-    learn: pd.DataFrame, labels: pd.DataFrame, encoder: Encoder, settings: Settings
+    learn: pd.DataFrame, target: tuple[Flags, Floats], encoder: Encoder, settings: Settings
 ) -> Rows:
-    won, weight = horizon_target(labels, settings.models.horizon_days)
+    won, weight = target
     rows = np.flatnonzero(weight > 0)
     most = settings.models.max_classifier_rows
     if len(rows) > most:
