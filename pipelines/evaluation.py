@@ -5,7 +5,6 @@ A gate that says no stops the run here (exit 3); the run folder stays, so that o
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from pipelines import data_preparation
@@ -29,17 +28,18 @@ def run(job: Job) -> None:
     """Write evaluation.json, hold it against the gates, and lay out the model card."""
     with job.progress.step("evaluation"):
         prepared, spec = data_preparation.load(job)
+        model = DealScores.load(model_folder(job.folder), threads=job.settings.threads)
         figures = judge(prepared, job.folder.read_frame("predictions"), job.settings)
         if job.folder.has("forecast_backtest.parquet"):
             figures["forecast"] = judge_forecast(job.folder.read_frame("forecast_backtest"))
         if job.settings.models.validation_origins:
             figures["validation"] = _validate(job, prepared, spec)
-        figures |= told_by_model(model_folder(job.folder))
+        figures |= told_by_model(model)
         figures["leakage_audit"] = job.folder.read_json("leakage_audit")["verdict"]
         verdicts = check_gates(job.settings.gates, figures)
         figures["gates"] = [vars(verdict) for verdict in verdicts]
         job.folder.write_json("evaluation", figures)
-        write_insights(job.folder, prepared, job.settings)
+        write_insights(job.folder, prepared, model, job.settings)
         win, table = figures["win"], figures["baselines"].get("stage_age", {})
         job.progress.say(
             f"log-loss {_told(win['log_loss'])} (stage x age {_told(table.get('log_loss'))}),"
@@ -51,10 +51,9 @@ def run(job: Job) -> None:
     check(job)
 
 
-def told_by_model(folder: Path) -> dict[str, Any]:
+def told_by_model(model: DealScores) -> dict[str, Any]:
     """What training decided: how the score was calibrated, whether there is signal, enough deals."""
-    facts = DealScores.load(folder).facts
-    rehearsal = facts["rehearsal"]
+    facts, rehearsal = model.facts, model.facts["rehearsal"]
     return {
         "training": {key: facts[key] for key in ("answer", "calibration", "voices")} | rehearsal,
         "sufficiency": rehearsal.get("sufficiency"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from salesops_ml.app.deal_model import Prepared
-from salesops_ml.app.deployment import model_folder
 from salesops_ml.app.run_folder import RunFolder
 from salesops_ml.evaluation.splits import labels_at
 from salesops_ml.models import DealScores
@@ -13,9 +12,10 @@ from salesops_ml.models.insights import attribute_insights
 from salesops_ml.settings import Settings
 
 
-def write_insights(folder: RunFolder, prepared: Prepared, settings: Settings) -> dict[str, Any]:
+def write_insights(
+    folder: RunFolder, prepared: Prepared, model: DealScores, settings: Settings
+) -> dict[str, Any]:
     """Write `insights.json`; what it holds (see `models.insights`)."""
-    model = DealScores.load(model_folder(folder), threads=settings.threads)
     test = prepared.data[prepared.block == "test"]
     told = attribute_insights(model, test, labels_at(test, None), seed=settings.seed)
     folder.write_json("insights", told)

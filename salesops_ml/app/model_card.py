@@ -74,6 +74,7 @@ def _sections(facts: Facts) -> dict[str, Any]:
         "label": words.label_words(facts),
         "split": words.split_words(facts),
         "scores": _scores(facts),
+        "validation": _validation(facts),
         "comparison": _comparison(facts),
         "reliability": _reliability(facts),
         "parts": _parts(facts),
@@ -163,6 +164,26 @@ def _figure(row: Facts, key: str, digits: int) -> str:
     if low is None or high is None:
         return value
     return f"{value} ({plain(low, digits)} to {plain(high, digits)})"
+
+
+def _validation(facts: Facts) -> Table | None:
+    """Log-loss at each past day, ours beside every baseline."""
+    found = facts["validation"]
+    if not found:
+        return None
+    names = list(found["origins"][0]["models"])
+    rows = []
+    for row in found["origins"]:
+        until = (
+            f"{day(row['origin'])} to {day(row['judged_until'])}" if row["origin"] else "Together"
+        )
+        models = row["models"]
+        figures = [plain(models.get(name, {}).get("log_loss"), 3) for name in names[1:]]
+        rows.append(
+            [until, f"{row['deals']:,}", _figure(models[names[0]], "log_loss", 3), *figures]
+        )
+    heads = ["Judged from", "Deals", *map(model_name, names)]
+    return Table(heads, rows, numeric=tuple(range(1, len(heads))))
 
 
 def _comparison(facts: Facts) -> Picture | None:

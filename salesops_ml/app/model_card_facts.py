@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from salesops_ml.app.model_card_parts import parts_of_deals
-from salesops_ml.app.model_card_scores import OURS, score_intervals
+from salesops_ml.app.model_card_scores import OURS, savings
 from salesops_ml.app.report_files import RunFiles
 from salesops_ml.app.report_trust import build_trust, off_words
 
@@ -39,6 +39,7 @@ def card_facts(files: RunFiles) -> dict[str, Any]:
         "label": _label(files),
         "split": _split(files),
         "scores": _scores(files, data),
+        "validation": _validation(judged),
         "gain_over_stage_age": judged.get("gain_over_stage_age"),
         "dates": _dates(judged) if _is_dated(files) else None,
         "reliability": judged.get("reliability") or [],
@@ -144,12 +145,37 @@ def _scores(files: RunFiles, data: pd.DataFrame) -> dict[str, dict[str, Any]]:
     if not judged.get("win"):
         return {}
     models = {OURS: judged["win"], **(judged.get("baselines") or {})}
-    more = score_intervals(files, data)
+    more = savings(files, data)
     keep = (*MEASURES, *(f"{name}_interval" for name in MEASURES))
     keep += ("mean_promised", "share_won", "rows", "deals")
     return {
         name: {**more.get(name, {}), **{k: row[k] for k in keep if row.get(k) is not None}}
         for name, row in models.items()
+    }
+
+
+def _validation(judged: dict[str, Any]) -> dict[str, Any] | None:
+    """Each past day on which the model was trained and judged anew, and all of them together."""
+    found = judged.get("validation") or {}
+    if "folds" not in found:
+        return None
+    keep = ("log_loss", "log_loss_interval")
+    rows = [*found["folds"], found["pooled"]]
+    return {
+        "groups": found["groups"],
+        "origins": [
+            {
+                "origin": row.get("origin"),
+                "judged_until": row.get("judged_until"),
+                "deals": row["judged_deals"],
+                "looks": row["judged_rows"],
+                "models": {
+                    name: {key: figures.get(key) for key in keep}
+                    for name, figures in row["models"].items()
+                },
+            }
+            for row in rows
+        ],
     }
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from salesops_ml.evaluation.censoring import Floats
+from salesops_ml.evaluation.deal_intervals import DealDraws
 
 
 def clustered_means(
@@ -15,13 +16,7 @@ def clustered_means(
 
     Field & Welsh (2007), Journal of the Royal Statistical Society B 69.
     """
-    _, place = np.unique(cluster, return_inverse=True)
-    sums = np.bincount(place, weights=values * weight)
-    weights = np.bincount(place, weights=weight)
-    random = np.random.default_rng(seed)
-    picks = random.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=draws)
-    total = picks @ weights
-    return np.asarray((picks @ sums) / np.where(total > 0, total, np.nan))
+    return DealDraws(cluster, draws=draws, seed=seed).means(values, weight)
 
 
 def interval(

@@ -33,10 +33,14 @@ class DealDraws:
         )
         return np.asarray(self.picks @ by_deal)
 
+    def means(self, values: Floats, weight: Floats) -> Floats:
+        """The weighted mean in each draw; NaN in one without weight."""
+        drawn = self.sums(np.column_stack([values * weight, weight]))
+        return _ratio(drawn[:, 0], drawn[:, 1])
+
     def of_mean(self, values: Floats, weight: Floats) -> list[float] | None:
         """Interval of a weighted mean."""
-        drawn = self.sums(np.column_stack([values * weight, weight]))
-        return _interval(_ratio(drawn[:, 0], drawn[:, 1]))
+        return _interval(self.means(values, weight))
 
     def of_auc(self, won: Flags, p: Floats, weight: Floats) -> list[float] | None:
         """Interval of the area under the ROC curve."""

@@ -19,7 +19,7 @@ from scipy.special import expit
 
 from salesops_ml.evaluation.bootstrap import clustered_means
 from salesops_ml.evaluation.censoring import Floats
-from salesops_ml.evaluation.proper_scores import EPSILON
+from salesops_ml.evaluation.proper_scores import log_losses
 from salesops_ml.models.curves import Curves
 from salesops_ml.models.deal_scores import DealScores
 from salesops_ml.models.hazard_table import HazardTable
@@ -104,7 +104,7 @@ class _Sample:
     ) -> None:
         self.model, self.frame, self.won, self.weight, self.seed = model, frame, won, weight, seed
         self.deals = frame["deal_id"].to_numpy(dtype=object)
-        self.loss = self._losses(frame)
+        self.loss = log_losses(won, chance(model, frame))
 
     def importance(self, name: str, columns: list[str]) -> dict[str, Any]:
         """How much the log-loss rises when `columns` are dealt out at random, all together."""
@@ -112,15 +112,12 @@ class _Sample:
         moved = [*columns, *(["stage"] if "f_stage" in columns else [])]
         moved = [column for column in moved if column in self.frame.columns]
         dealt = self.frame[moved].take(order).reset_index(drop=True)
-        more = self._losses(self.frame.assign(**{c: dealt[c] for c in moved})) - self.loss
+        shuffled = self.frame.assign(**{c: dealt[c] for c in moved})
+        more = log_losses(self.won, chance(self.model, shuffled)) - self.loss
         means = clustered_means(more, self.weight, self.deals, draws=DRAWS, seed=self.seed)
         low, high = np.nanquantile(means, [0.025, 0.975])
         rise = float(np.average(more, weights=self.weight))
         return {"name": name, "increase": rise, "interval": [float(low), float(high)]}
-
-    def _losses(self, frame: pd.DataFrame) -> Floats:
-        p = np.clip(chance(self.model, frame), EPSILON, 1 - EPSILON)
-        return np.asarray(np.where(self.won, -np.log(p), -np.log1p(-p)))
 
 
 def _size(one: dict[str, Any]) -> tuple[float, str]:

@@ -1,6 +1,6 @@
 """How far a probability can be trusted: what became of deals that were scored alike.
 
-The calibration block is cut into groups of equal size by score. In each, the share that really won is
+The held-out deals are cut into groups of equal size by score. In each, the share that really won is
 held against what was promised; its clustered standard error gives the band within which the true
 share lies in nine of ten cases.
 """
@@ -44,7 +44,7 @@ class ProbabilityInterval:
         *,
         seed: int,
     ) -> ProbabilityInterval:
-        """Learn from the calibration block; groups with too little to see widen to their neighbours'."""
+        """Learn from held-out deals; groups with too little to see widen to their neighbours'."""
         order = np.argsort(p, kind="stable")
         rows = []
         for group in np.array_split(order, min(GROUPS, max(len(np.unique(deals)) // 30, 1))):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +19,7 @@ from salesops_ml.evaluation.bootstrap import clustered_means
 from salesops_ml.evaluation.censoring import LOST, OPEN, WON, Floats, last_supported_day
 from salesops_ml.evaluation.curve_scores import curve_losses
 from salesops_ml.evaluation.proper_scores import Flags, log_loss
+from salesops_ml.evaluation.splits import chance
 from salesops_ml.models.calibration import KINDS, NONE, Calibration
 from salesops_ml.models.curves import Curves
 from salesops_ml.models.hazards import Looks
@@ -265,9 +265,7 @@ def _at_most(frame: pd.DataFrame, most: int) -> pd.DataFrame:
     """All looks at as many deals as make up about `most` looks, drawn by a digest of their names."""
     if len(frame) <= most:
         return frame
-    names, place = np.unique(frame["deal_id"].to_numpy(dtype=object), return_inverse=True)
-    drawn = np.array([crc32(f"judged {name}".encode()) for name in names]) / 2**32
-    return frame[drawn[place] < most / len(frame)]
+    return frame[chance(frame["deal_id"], salt="judged ") < most / len(frame)]
 
 
 def fewest_outcomes(learn: pd.DataFrame, labels: pd.DataFrame) -> int:

@@ -68,13 +68,9 @@ def _voice_parts(
 
 
 def _classifier_parts(voices: Voices, frame: pd.DataFrame) -> pd.DataFrame:
-    voice = voices.classifier
-    if hasattr(voice, "contributions"):
-        told: pd.DataFrame = voice.contributions(frame)
-        return told
     if voices.encoder is None:
         return pd.DataFrame({BASE: np.zeros(len(frame))}, index=frame.index)
-    return contributions(voice, voices.encoder, frame, threads=voices.threads)
+    return contributions(voices.classifier, voices.encoder, frame, threads=voices.threads)
 
 
 def table_parts(table: HazardTable, frame: pd.DataFrame) -> pd.DataFrame:

@@ -11,13 +11,13 @@ Source: Viering & Loog (2023), "The shape of learning curves: a review", on powe
 from __future__ import annotations
 
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 import pandas as pd
 
 from salesops_ml.evaluation.censoring import OPEN, Floats
 from salesops_ml.evaluation.proper_scores import Flags, log_loss
+from salesops_ml.evaluation.splits import chance
 from salesops_ml.models.encoding import Encoder
 from salesops_ml.models.logistic import LogisticWin
 from salesops_ml.models.voices import horizon_target, two_sided
@@ -92,9 +92,8 @@ def _curve(
     seed: int,
 ) -> list[list[float]]:
     """(closed deals, log-loss) for growing, nested shares of the deals."""
-    names, place = np.unique(early["deal_id"].to_numpy(dtype=object), return_inverse=True)
-    drawn = np.array([crc32(str(name).encode()) for name in names])[place] / 2**32
-    drawn *= max(len(names) / MOST_DEALS, 1.0)
+    drawn = chance(early["deal_id"]).to_numpy()
+    drawn *= max(early["deal_id"].nunique() / MOST_DEALS, 1.0)
     curve = []
     for share in SHARES:
         rows = drawn < share

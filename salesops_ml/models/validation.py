@@ -177,20 +177,14 @@ def _figures(judged: Judged, voice: Floats, answer: Answer, deals: DealDraws) ->
     win = measure_win(judged, p_win, p_lost, draws=len(deals.picks))
     if win["log_loss"] is None:
         return win
-    told = (judged.won, p_win, judged.weight)
     inside = answer.curves.days[1:] <= judged.horizon
     days, curve = answer.curves.days[1:][inside], answer.curves.cif_won[:, 1:][:, inside]
     parts = brier_parts(judged, voice, days, curve)
-    intervals = {
-        "brier": deals.of_mean((p_win - judged.won) ** 2, judged.weight),
-        "auc": deals.of_auc(*told),
-        "calibration_slope": deals.of_slope(*told),
-        "calibration_error": deals.of_calibration_error(*told),
-        "integrated_brier": deals.of_mean(parts, voice),
+    return win | {
+        "integrated_brier": float(np.average(parts, weights=voice)),
+        "integrated_brier_interval": deals.of_mean(parts, voice),
+        "dates": measure_dates(judged, answer.scores),
     }
-    win["integrated_brier"] = float(np.average(parts, weights=voice))
-    dates = {"dates": measure_dates(judged, answer.scores)}
-    return win | {f"{name}_interval": found for name, found in intervals.items()} | dates
 
 
 def _saved(judged: Judged, examined: Examined, deals: DealDraws) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """The chance of winning by the horizon: several voices, weighed by how right they proved to be.
 
 The hazard curves' end, a boosted classifier trained at the horizon, and a logistic regression each
-give a probability; their log-odds are added with weights learned on the calibration block, on rows
-weighted for censoring. The intercept and the sum of weights calibrate; a prior keeps them at the
-plain average until the deals say otherwise.
+give a probability; their log-odds are added with weights learned on deals held back
+(`models.held_out`), on rows weighted for censoring. The intercept and the sum of weights calibrate; a
+prior keeps them at the plain average until the deals say otherwise.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from salesops_ml.app.deal_model import judge, predict_test, prepare_dataset, tra
 from salesops_ml.app.model_card import render_card, write_model_card
 from salesops_ml.app.model_card_facts import card_facts
 from salesops_ml.app.model_card_parts import parts_of_deals
-from salesops_ml.app.model_card_scores import auc_interval, judged_rows, score_intervals
+from salesops_ml.app.model_card_scores import savings
 from salesops_ml.app.model_card_words import (
     coverage_words,
     distrust_words,
@@ -146,20 +146,15 @@ def test_the_page_says_what_the_json_says(evaluated: RunFolder) -> None:
         assert page.said(f"({low:.3f} to {high:.3f})")
 
 
-def test_intervals_hold_the_figure_and_grow_with_fewer_deals(evaluated: RunFolder) -> None:
+def test_intervals_grow_with_fewer_deals(evaluated: RunFolder) -> None:
     files = RunFiles(evaluated)
     data = files.frame("dataset")
-    told = score_intervals(files, data)
-    win = evaluated.read_json("evaluation")
-    for name, row in told.items():
-        figures = win["win"] if name == "deal_scores" else win["baselines"][name]
-        for measure in ("brier", "auc"):
-            low, high = row[f"{measure}_interval"]
-            assert low <= figures[measure] <= high
+    told = savings(files, data)
     some = data[(data["split"] != "test") | (data["deal_id"].str[-1] == "3")]
-    fewer = score_intervals(files, some)
+    fewer = savings(files, some)
+    assert set(told) == set(fewer) == set(evaluated.read_json("evaluation")["baselines"])
     for name in told:
-        widths = [np.ptp(rows[name]["brier_interval"]) for rows in (fewer, told)]
+        widths = [np.ptp(rows[name]["saved_interval"]) for rows in (fewer, told)]
         assert widths[0] > widths[1]
 
 
@@ -182,11 +177,26 @@ def test_what_ours_saves_is_the_difference_of_the_losses(evaluated: RunFolder) -
             assert row["saved_interval"][0] <= gap <= row["saved_interval"][1]
 
 
-def test_an_auc_of_one_outcome_has_no_interval(evaluated: RunFolder) -> None:
-    data = evaluated.read_frame("dataset").assign(outcome="won")
-    judged = judged_rows(RunFiles(evaluated), data)
-    assert judged is not None
-    assert auc_interval(judged, np.linspace(0.1, 0.9, len(judged.rows))) == [None, None]
+def test_past_days_stand_in_a_table_with_every_baseline(full_run: RunFolder) -> None:
+    def judged(loss: float) -> dict[str, Any]:
+        ours = {"log_loss": loss, "log_loss_interval": [loss - 0.02, loss + 0.02], "auc": 0.8}
+        models = {"deal_scores": ours, "stage_age": {"log_loss": loss + 0.1}}
+        return {"judged_deals": 1_234, "judged_rows": 5_678, "models": models}
+
+    day = {"origin": "2026-01-05T00:00:00", "judged_until": "2026-04-05T00:00:00", **judged(0.412)}
+    assert not Page(render_card(facts_of(full_run))).said("On past days")
+    found = {"groups": "account", "folds": [day], "pooled": judged(0.431)}
+    page = Page(render_card(with_evaluation(full_run, validation=found)))
+    for words in (
+        "On past days",
+        "0.412 (0.392 to 0.432)",
+        "0.512",
+        "0.431 (0.411 to 0.451)",
+        "0.531",
+    ):
+        assert page.said(words), words
+    refused = {"not_possible": "the record has no past day to judge"}
+    assert with_evaluation(full_run, validation=refused)["validation"] is None
 
 
 @pytest.mark.slow
