@@ -17,8 +17,12 @@ from scipy.optimize import minimize
 from salesops_ml.evaluation.censoring import Floats
 from salesops_ml.evaluation.proper_scores import Flags, logit
 
-PRIOR_SPREAD = 0.5
-"""Prior standard deviation of the intercept and of each weight around the plain average."""
+PRIOR_SPREAD = 0.1
+"""Prior standard deviation of the intercept and of each weight around the plain average: of ten
+synthetic companies with 1,000 or 2,000 deals it saved .006 of log-loss beside 0.5, and the table's
+prior of nought another .002."""
+TABLE = "stage_age"
+"""The voice that sees two things of a deal only: it is heard where the deals ask for it."""
 SUM_SPREAD = 0.03
 """Prior standard deviation of the weights' sum around 1: the final voices, which learn from more deals
 than those that are weighed, are bolder, and the future is less like the past than held-out deals are."""
@@ -38,8 +42,9 @@ class Stack:
 
     @classmethod
     def average(cls, voices: tuple[str, ...]) -> Stack:
-        """Equal weights that sum to 1, and no shift."""
-        return cls(voices, tuple(1 / len(voices) for _ in voices))
+        """Equal weights that sum to 1, none for the table beside others, and no shift."""
+        rich = [voice != TABLE or len(voices) == 1 for voice in voices]
+        return cls(voices, tuple(one / sum(rich) for one in rich))
 
     @classmethod
     def fit(
@@ -59,7 +64,7 @@ class Stack:
         """
         names = tuple(voices)
         scores = np.column_stack([logit(voices[name]) for name in names])
-        center = np.array([0.0, *([1 / len(names)] * len(names))])
+        center = np.array([0.0, *cls.average(names).weights])
         evidence = len(np.unique(deals[weight > 0]))
         share = weight / weight.sum()
 
