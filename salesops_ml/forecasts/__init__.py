@@ -3,6 +3,7 @@
 from salesops_ml.forecasts.backtest import backtest_revenue, default_origins
 from salesops_ml.forecasts.backtest_scores import backtest_summary
 from salesops_ml.forecasts.combine import Weights, learn_weights
+from salesops_ml.forecasts.hierarchical import forecast_hierarchy, sample_hierarchy
 from salesops_ml.forecasts.history import read_history
 from salesops_ml.forecasts.model import RevenueModel
 from salesops_ml.forecasts.pipeline_roll_up import ScoredPipeline
@@ -18,10 +19,12 @@ __all__ = [
     "backtest_summary",
     "default_origins",
     "fit_revenue_model",
+    "forecast_hierarchy",
     "forecast_revenue",
     "forecast_series",
     "learn_weights",
     "pipeline_waterfall",
     "read_history",
+    "sample_hierarchy",
     "series_rules",
 ]

@@ -19,13 +19,13 @@ zero.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
 from salesops_ml.errors import UsageError
-from salesops_ml.forecasts.batch import Batch, Bools, Floats, batch_of
+from salesops_ml.forecasts.batch import Batch, Bools, Floats, Ints, batch_of
 from salesops_ml.forecasts.conformal import Forecaster, half_widths
 from salesops_ml.forecasts.panel import Series, read_panel
 from salesops_ml.forecasts.smoothing import combined, smoothed_level
@@ -67,7 +67,7 @@ def forecast_series(
         >>> forecast_series(panel, horizon=2, season_length=12, freq="MS")["mean"].tolist()
         [50.0, 50.0]
     """
-    _check_arguments(horizon, season_length, levels)
+    check_arguments(horizon, season_length, levels)
     series, calendar = read_panel(panel, freq)
     mean, width = _forecast(series, horizon, season_length, levels)
     stamps = [calendar.stamps(one.last + 1, horizon) for one in series]
@@ -98,13 +98,14 @@ def series_rules(panel: pd.DataFrame, *, freq: str | int) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "unique_id": [one.unique_id for one in series],
-            "rule": [_rule(_filled(one)) for one in series],
+            "rule": [_rule(filled(one)) for one in series],
             "gaps": [int(np.isnan(one.values).sum()) for one in series],
         }
     )
 
 
-def _check_arguments(horizon: int, season_length: int, levels: Sequence[int]) -> None:
+def check_arguments(horizon: int, season_length: int, levels: Sequence[int]) -> None:
+    """Raise `UsageError` where what is asked for is out of range."""
     if horizon < 1:
         raise UsageError(f"`horizon` is {horizon}; ask for at least 1 period ahead")
     if season_length < 1:
@@ -114,7 +115,7 @@ def _check_arguments(horizon: int, season_length: int, levels: Sequence[int]) ->
         raise UsageError(f"`levels` holds {wrong[0]}; give per cents between 0 and 100")
 
 
-def _filled(series: Series) -> Floats:
+def filled(series: Series) -> Floats:
     """The values with gaps inside drawn straight from neighbour to neighbour."""
     seen = ~np.isnan(series.values)
     places = np.arange(len(series.values))
@@ -133,23 +134,34 @@ def _rule(values: Floats) -> str:
     return "young" if len(values) < YOUNG else "regular"
 
 
+def point_forecast(values: Sequence[Floats], horizon: int, season: int) -> Floats:
+    """The forecast alone of series without gaps, each under its rule. Shape (series, horizon)."""
+    mean = np.repeat(np.array([one.mean() for one in values])[:, None], horizon, axis=1)
+    for rows, forecaster in _by_rule(values):
+        mean[rows] = forecaster(batch_of([values[row] for row in rows], season), horizon)
+    return mean
+
+
 def _forecast(
     series: list[Series], horizon: int, season: int, levels: Sequence[int]
 ) -> tuple[Floats, dict[int, Floats]]:
     """Mean and half-widths, (series, horizon), series by series under their rules."""
-    filled = [_filled(one) for one in series]
-    rules = np.array([_rule(values) for values in filled])
-    mean = np.repeat(np.array([values.mean() for values in filled])[:, None], horizon, axis=1)
+    values = [filled(one) for one in series]
     width = {level: np.zeros((len(series), horizon)) for level in levels}
-    for rule, forecaster in _FORECASTERS.items():
-        rows = rules == rule
-        if not rows.any():
-            continue
-        batch = batch_of([filled[row] for row in np.flatnonzero(rows)], season)
-        mean[rows] = forecaster(batch, horizon)
+    for rows, forecaster in _by_rule(values):
+        batch = batch_of([values[row] for row in rows], season)
         for level, found in half_widths(batch, forecaster, horizon, levels).items():
             width[level][rows] = found
-    return mean, width
+    return point_forecast(values, horizon, season), width
+
+
+def _by_rule(values: Sequence[Floats]) -> Iterator[tuple[Ints, Forecaster]]:
+    """Places of the series that a rule with a forecaster of its own handles, and that forecaster."""
+    rules = np.array([_rule(one) for one in values])
+    for rule, forecaster in _FORECASTERS.items():
+        rows = np.flatnonzero(rules == rule)
+        if len(rows):
+            yield rows, forecaster
 
 
 def _mean(batch: Batch, horizon: int) -> Floats:
