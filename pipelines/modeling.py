@@ -10,7 +10,12 @@ from pipelines import data_preparation
 from pipelines.job import Job
 from salesops_ml.app.deal_model import Prepared, predict_test, train
 from salesops_ml.app.deployment import model_folder
-from salesops_ml.app.revenue import past_scorer, scored_pipeline, usable_origins
+from salesops_ml.app.revenue import (
+    past_scorer,
+    quota_outlook,
+    scored_pipeline,
+    usable_origins,
+)
 from salesops_ml.models import DealScores
 from salesops_ml.settings import Settings
 from salesops_ml.snapshots import FeatureSpec, is_dated, open_deals
@@ -65,3 +70,5 @@ def _forecast(job: Job, prepared: Prepared, model: DealScores, spec: FeatureSpec
             )
             revenue.save(job.folder.folder("models/revenue_forecast"))
             job.folder.write_frame("forecast", forecast)
+            outlook = quota_outlook(warehouse, forecast, as_of=as_of, settings=settings)
+            job.folder.write_frame("quota_chance", outlook)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -10,7 +11,7 @@ from salesops_ml.app.report_files import RunFiles
 from salesops_ml.app.report_parts import Picture, Table, counted, picture
 from salesops_ml.figures.forecast_fan import draw_forecast_fan
 from salesops_ml.figures.forecast_record import draw_forecast_record
-from salesops_ml.figures.numbers import money
+from salesops_ml.figures.numbers import money, percent
 from salesops_ml.figures.words import node_name
 
 MOST_NODES = 12
@@ -18,11 +19,12 @@ MOST_NODES = 12
 
 @dataclass(frozen=True)
 class ForecastSection:
-    """The pictures and the table, or in words what is missing."""
+    """The pictures and the tables, or in words what is missing."""
 
     fan: Picture | None
     nodes: Table | None
     nodes_words: str
+    quotas: Table | None
     record: Picture | None
     record_words: str
 
@@ -32,7 +34,7 @@ def build_forecast(files: RunFiles) -> ForecastSection:
     table, words = _nodes(files)
     record = _record(files)
     return ForecastSection(
-        _fan(files), table, words, record,
+        _fan(files), table, words, _quotas(files), record,
         "" if record else "No past day could be replayed yet, so there is no record to show.",
     )  # fmt: skip
 
@@ -63,6 +65,28 @@ def _record(files: RunFiles) -> Picture | None:
         caption=f"Heavy line: what each month brought. Thin lines: what was said on each of"
         f" {counted(days, 'past day')}, with what was known then; the dot is the month just begun.",
     )
+
+
+def _quotas(files: RunFiles) -> Table | None:
+    """Company and first level: the quarter's quota, what is missing, and the chance of reaching it."""
+    outlook = files.frame("quota_chance")
+    if outlook.empty:
+        return None
+    grains = files.forecast.drop_duplicates("period").set_index("period")["grain"]
+    outlook = outlook[outlook["node"].str.count("/") <= 1]
+    quarterly = outlook[outlook["period"].map(grains) == "quarter"]
+    shown = (outlook if quarterly.empty else quarterly).sort_values(["node"])
+    kept = shown.head(MOST_NODES + 1).to_dict(orient="records")
+    rows = [_quota_cells({str(key): value for key, value in row.items()}, files) for row in kept]
+    heads = ["", "Period", "Quota", "Won so far", "Expected", "Gap", "Chance to reach it"]
+    return Table(heads, rows, numeric=range(2, len(heads))) if rows else None
+
+
+def _quota_cells(row: dict[str, Any], files: RunFiles) -> list[str]:
+    name = "Company" if row["node"] == "company" else node_name(row["node"])
+    amounts = [money(row[key], files.currency) for key in ("quota", "closed", "mean")]
+    gap = ("surplus " if row["gap"] < 0 else "") + money(abs(row["gap"]), files.currency)
+    return [name, row["period"], *amounts, gap, percent(row["p_reach"])]
 
 
 def _nodes(files: RunFiles) -> tuple[Table | None, str]:

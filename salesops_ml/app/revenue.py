@@ -11,12 +11,17 @@ import pandas as pd
 from salesops_ml.app.deal_model import Prepared
 from salesops_ml.evaluation.splits import labels_at
 from salesops_ml.forecasts.backtest_scores import backtest_summary
+from salesops_ml.forecasts.outlook import local_day
 from salesops_ml.forecasts.pipeline_roll_up import ScoredPipeline
+from salesops_ml.forecasts.quota_chance import quota_chance
+from salesops_ml.kpis.facts import Facts
+from salesops_ml.kpis.quota import node_quotas
 from salesops_ml.models import Curves, DealScores
 from salesops_ml.models.hazard_table import HazardTable
 from salesops_ml.models.hazards import HazardModel, Looks
 from salesops_ml.models.rehearsal import LEAST_OUTCOMES, fewest_outcomes
 from salesops_ml.models.voices import fit_table
+from salesops_ml.periods import Grain, fiscal_month, period_of
 from salesops_ml.settings import Settings
 from salesops_ml.snapshots import FeatureSpec, open_deals_on
 from salesops_ml.warehouse import Warehouse
@@ -93,6 +98,20 @@ def usable_origins(origins: Sequence[datetime], data: pd.DataFrame) -> list[date
     if any(pd.isna(first) for first in firsts):
         return []
     return [origin for origin in origins if pd.Timestamp(origin) > max(firsts)]
+
+
+def quota_outlook(
+    warehouse: Warehouse, forecast: pd.DataFrame, *, as_of: datetime, settings: Settings
+) -> pd.DataFrame:
+    """The chance of every quota of the month and the quarter that `as_of` lies in (`quota_chance`)."""
+    company = settings.company
+    day, first = local_day(as_of, company.time_zone), fiscal_month(company.fiscal_year_starts)
+    grains: tuple[Grain, ...] = ("month", "quarter")
+    periods = [period_of(day, grain, fiscal_start_month=first) for grain in grains]
+    with Facts.known(warehouse, as_of=as_of, settings=settings, periods=periods) as facts:
+        quotas = node_quotas(facts).to_pyarrow().to_pandas()
+    quotas = quotas.assign(quota=quotas["quota"].astype("float64"))
+    return quota_chance(forecast, quotas[quotas["quota"] > 0])
 
 
 def judge_forecast(backtest: pd.DataFrame) -> dict[str, Any]:

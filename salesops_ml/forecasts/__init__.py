@@ -7,6 +7,7 @@ from salesops_ml.forecasts.hierarchical import forecast_hierarchy, sample_hierar
 from salesops_ml.forecasts.history import read_history
 from salesops_ml.forecasts.model import RevenueModel
 from salesops_ml.forecasts.pipeline_roll_up import ScoredPipeline
+from salesops_ml.forecasts.quota_chance import quota_chance
 from salesops_ml.forecasts.revenue import fit_revenue_model, forecast_revenue
 from salesops_ml.forecasts.series import forecast_series, series_rules
 from salesops_ml.forecasts.waterfall import pipeline_waterfall
@@ -24,6 +25,7 @@ __all__ = [
     "forecast_series",
     "learn_weights",
     "pipeline_waterfall",
+    "quota_chance",
     "read_history",
     "sample_hierarchy",
     "series_rules",

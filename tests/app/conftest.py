@@ -46,6 +46,14 @@ def forecast() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def quotas() -> pd.DataFrame:
+    """The chance of each node's quota in the quarter that runs."""
+    told = forecast()
+    rows = told[told["period"] == "2026-Q4"][["node", "period", "closed", "mean"]]
+    rows = rows.assign(quota=rows["mean"] * [1.1, 0.9, 1.4], p_reach=[0.31, 0.84, 0.002])
+    return rows.assign(to_go=rows["quota"] - rows["closed"], gap=rows["quota"] - rows["mean"])
+
+
 def backtest() -> pd.DataFrame:
     """Three origins, each with its own month and the next, by ours and a rule of thumb."""
     rows = []
@@ -200,7 +208,7 @@ def lay_run(folder: Path) -> RunFolder:
     run.write_json("leakage_audit", {"verdict": "ok", "findings": [finding | {"verdict": "ok"}]})
     frames = {
         "forecast": forecast, "forecast_backtest": backtest, "scores": scores, "kpis": kpis,
-        "bottlenecks": bottlenecks, "dataset": dataset,
+        "bottlenecks": bottlenecks, "dataset": dataset, "quota_chance": quotas,
     }  # fmt: skip
     for name, made in frames.items():
         run.write_frame(name, made())

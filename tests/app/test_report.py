@@ -82,6 +82,14 @@ def test_the_forecast_adds_up_by_part_of_the_company(full: Page) -> None:
     assert full.said("Company €1.20M €2.85M")
 
 
+def test_the_chance_of_each_quota_stands_beside_what_is_missing(full: Page, bare: Page) -> None:
+    assert full.said("Will the quota be made?")
+    assert full.said("Company 2026-Q4 €3.14M €1.20M €2.85M €285k 31%")
+    assert full.said("EMEA 2026-Q4 €1.71M €800k €1.90M surplus €190k 84%")
+    assert full.said("North A 2026-Q4 €1.33M €400k €950k €380k <1%")
+    assert not bare.said("Will the quota be made?")
+
+
 def test_on_the_last_day_of_a_quarter_it_is_told_as_booked(full_run: RunFolder) -> None:
     last = pd.Timestamp("2026-12-31 18:00")
     full_run.write_frame("scores", full_run.read_frame("scores").assign(as_of=last))

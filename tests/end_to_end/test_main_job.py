@@ -60,6 +60,16 @@ def test_the_forecast_adds_up(workspace: Workspace) -> None:
         assert regions == pytest.approx(top, rel=1e-6, abs=1e-3)
 
 
+def test_the_chance_of_a_quota_follows_the_forecast(workspace: Workspace) -> None:
+    outlook = frame(workspace, "quota_chance")
+    told = outlook.merge(frame(workspace, "forecast"), on=["node", "period"], validate="1:1")
+    assert "company" in set(told["node"])
+    assert np.allclose(told["gap"], told["quota"] - told["mean_y"])
+    assert outlook["p_reach"].between(0, 1).all()
+    assert (told.loc[told["quota"] < told["p025"], "p_reach"] >= 0.974).all()
+    assert (told.loc[told["quota"] > told["p975"], "p_reach"] <= 0.026).all()
+
+
 def test_the_mean_of_the_open_deals_is_the_sum_of_their_curves(workspace: Workspace) -> None:
     scores, forecast = frame(workspace, "scores"), frame(workspace, "forecast")
     company = forecast[(forecast["node"] == "company") & (forecast["grain"] == "month")]
