@@ -43,6 +43,7 @@ def fit_booster(
     trees: int | None = None,
     watch: Rows | None = None,
     classes: int = 2,
+    objective: str = "binary",
 ) -> Any:
     """A boosted classifier on logistic loss; a LightGBM `Booster`.
 
@@ -52,9 +53,11 @@ def fit_booster(
         trees: how many; `models.trees` where None.
         watch: later rows on which growing stops when they no longer gain.
         classes: more than two ask for a softmax over them.
+        objective: LightGBM's name of the loss.
     """
     lightgbm = import_lightgbm()
     params = parameters(models, seed=seed, threads=threads)
+    params["objective"] = objective
     if classes > 2:
         params |= {"objective": "multiclass", "num_class": classes}
     data = _dataset(rows, columns, params)

@@ -28,6 +28,7 @@ from salesops_ml.models.hazards import HazardModel
 from salesops_ml.models.incidence_boosting import IncidenceModel
 from salesops_ml.models.known_deals import NO_SIGNAL, KnownDeals
 from salesops_ml.models.logistic import LogisticWin
+from salesops_ml.models.median_days import MedianDays
 from salesops_ml.models.probability_interval import ProbabilityInterval
 from salesops_ml.models.reasons import Parts, strongest
 from salesops_ml.models.score_parts import score_parts
@@ -52,6 +53,7 @@ class DealScores:
         interval: bands around p_win.
         calibration: the map from the joint score to p_win.
         bend: the map from the curves' timing to when held-out deals closed.
+        median: what moves the middle of the curves; None where held-out deals did not ask for it.
         facts: what it was trained on, for the model card.
         known: what it remembers of the deals it learned from, for reasons and caution.
     """
@@ -63,6 +65,7 @@ class DealScores:
     interval: ProbabilityInterval
     calibration: Calibration = NONE
     bend: TimingMap = field(default_factory=TimingMap.straight)
+    median: MedianDays | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     known: KnownDeals = field(default_factory=KnownDeals)
 
@@ -85,7 +88,10 @@ class DealScores:
         """Chances of having won and lost by each day up to the horizon."""
         timing = self.timing.curves(frame)
         p_won = self.calibration.apply(self.stack.combine(self.voices.said(frame, timing)))
-        return self.bend.apply(timing.with_win(p_won), frame)
+        curves = timing.with_win(p_won)
+        if self.median is not None:
+            curves = self.median.move(curves, frame)
+        return self.bend.apply(curves, frame)
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Scores, one row per row of `frame`, same index (see `scores_from`)."""
@@ -135,6 +141,8 @@ class DealScores:
             self.voices.attributes.save(folder)
         if self.classifier is not None:
             (folder / "classifier.txt").write_text(self.classifier.model_to_string())
+        if self.median is not None:
+            self.median.save(folder)
         table = self.timing.to_dict() if isinstance(self.timing, HazardTable) else None
         logistic = self.voices.logistic
         content = {
@@ -148,6 +156,7 @@ class DealScores:
             "stack": vars(self.stack),
             "calibration": self.calibration.to_dict(),
             "bend": self.bend.to_dict(),
+            "median": self.median.to_dict() if self.median else None,
             "interval": self.interval.to_dict(),
             "encoder": self.encoder.to_dict() if self.encoder else None,
             "classifier": self.classifier is not None,
@@ -179,6 +188,7 @@ class DealScores:
             interval=ProbabilityInterval.from_dict(content["interval"]),
             calibration=Calibration.from_dict(content["calibration"]),
             bend=TimingMap.from_dict(content["bend"]),
+            median=_load_median(path.parent, content.get("median"), threads),
             facts=content["facts"],
             known=KnownDeals.from_dict(content.get("known")),
         )
@@ -237,6 +247,10 @@ def _load_timing(
         return HazardTable.from_dict(content["table"])
     kind = IncidenceModel if content["rival"] else HazardModel
     return kind.load(folder, encoder, content["horizon_days"], threads)
+
+
+def _load_median(folder: Path, values: dict[str, Any] | None, threads: int) -> MedianDays | None:
+    return MedianDays.load(folder, values, threads=threads) if values else None
 
 
 def _load_stack(values: dict[str, Any]) -> Stack:

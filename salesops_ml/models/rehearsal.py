@@ -24,6 +24,7 @@ from salesops_ml.models.calibration import KINDS, NONE, Calibration
 from salesops_ml.models.curves import Curves
 from salesops_ml.models.hazards import Looks
 from salesops_ml.models.held_out import HeldOut
+from salesops_ml.models.median_days import MedianDays, choose_share
 from salesops_ml.models.probability_interval import ProbabilityInterval
 from salesops_ml.models.signal import (
     BASE_RATE,
@@ -70,6 +71,7 @@ class Lesson:
     Attributes:
         answer: model, stage_age or base_rate.
         note: how it was decided, in a sentence.
+        median: how far the curves' middles are moved, and by how many trees; None: not at all.
         facts: the figures behind it, for the model card.
     """
 
@@ -81,6 +83,7 @@ class Lesson:
     calibration: Calibration = NONE
     bend: TimingMap = field(default_factory=TimingMap.straight)
     interval: ProbabilityInterval | None = None
+    median: tuple[float, int] | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -111,15 +114,17 @@ def rehearse(
     """
     early, late = learn[~held.rows], learn[held.rows]
     fewest = fewest_outcomes(early, held.early_labels)
+    late = _at_most(late, MOST_JUDGED)
+    late_labels = labels.loc[late.index]
     if fewest < LEAST_OUTCOMES or late.empty:
+        median, _, missed = _middle(early, held.early_labels, late, late_labels, None, settings)
         return Lesson(
             STAGE_AGE,
             f"too few closed deals to learn more than the stage x age table: {fewest} of the rarer"
             f" outcome to learn from, {LEAST_OUTCOMES} are needed",
-            facts={"sufficiency": too_few(fewest, LEAST_OUTCOMES)},
+            median=median,
+            facts={"sufficiency": too_few(fewest, LEAST_OUTCOMES), "median_days": missed},
         )
-    late = _at_most(late, MOST_JUDGED)
-    late_labels = labels.loc[late.index]
     won, weight = horizon_target(late_labels, settings.models.horizon_days)
     looks = Looks.of(late, late_labels)
     closed = (looks.event != OPEN) & (looks.duration <= settings.models.horizon_days)
@@ -153,15 +158,47 @@ def rehearse(
         horizon=settings.models.horizon_days,
         seed=settings.seed,
     )
-    bend = TimingMap.fit(drawn[lesson.answer], late, looks.event, looks.duration, weight)
+    median, shape, missed = _middle(
+        early, held.early_labels, late, late_labels, drawn[lesson.answer], settings
+    )
+    bend = TimingMap.fit(shape, late, looks.event, looks.duration, weight)
     return replace(
         lesson,
         note=f"{held.note}; {lesson.note}",
         trees=trees,
         rival=rival is not None,
         bend=bend,
-        facts={**lesson.facts, "timing": race, "sufficiency": enough},
+        median=median,
+        facts={**lesson.facts, "timing": race, "sufficiency": enough, "median_days": missed},
     )
+
+
+def _middle(
+    early: pd.DataFrame,
+    early_labels: pd.DataFrame,
+    late: pd.DataFrame,
+    late_labels: pd.DataFrame,
+    curves: Curves | None,
+    settings: Settings,
+) -> tuple[tuple[float, int] | None, Any, dict[str, float]]:
+    """How far the middles of the curves move (None: not), the curves then, and the misses in days.
+
+    Without `curves` they are those of the stage x age table.
+    """
+    dated = bool((early_labels["duration"] > 0).any())
+    if late.empty or not dated:
+        return None, curves, {}
+    watch = (late, late_labels)
+    told = MedianDays.fit(early, early_labels, settings, share=0.0, watch=watch)
+    if told is None:
+        return None, curves, {}
+    if curves is None:
+        curves = fit_table(early, early_labels, settings, by_stage=True).curves(late)
+    share, missed = choose_share(told, late, late_labels, curves, settings)
+    if share == 0:
+        return None, curves, missed
+    trees = round(1.1 * told.trees) + 1
+    return (share, trees), replace(told, share=share).move(curves, late), missed
 
 
 def _weighed(

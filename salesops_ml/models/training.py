@@ -15,6 +15,7 @@ from salesops_ml.evaluation.censoring import LOST, OPEN, WON
 from salesops_ml.evaluation.splits import Borders, labels_at
 from salesops_ml.models.deal_scores import DealScores
 from salesops_ml.models.held_out import hold_out
+from salesops_ml.models.median_days import MedianDays
 from salesops_ml.models.probability_interval import ProbabilityInterval
 from salesops_ml.models.rehearsal import Lesson, rehearse
 from salesops_ml.models.signal import BASE_RATE, STAGE_AGE
@@ -61,6 +62,7 @@ def fit_deal_scores(
         stack=lesson.stack,
         calibration=lesson.calibration,
         bend=lesson.bend,
+        median=_final_median(learn, labels, lesson, settings),
         interval=lesson.interval or ProbabilityInterval.from_deals(learn["deal_id"].nunique()),
         facts=_facts(learn, labels, borders, lesson),
     )
@@ -85,6 +87,15 @@ def _final_voices(
         rival=lesson.rival,
         plain=plain,
     )
+
+
+def _final_median(
+    learn: pd.DataFrame, labels: pd.DataFrame, lesson: Lesson, settings: Settings
+) -> MedianDays | None:
+    if lesson.median is None:
+        return None
+    share, trees = lesson.median
+    return MedianDays.fit(learn, labels, settings, share=share, trees=trees)
 
 
 def _check_outcomes(learn: pd.DataFrame, labels: pd.DataFrame) -> None:
