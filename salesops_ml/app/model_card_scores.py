@@ -11,7 +11,6 @@ from salesops_ml.app.report_files import RunFiles
 from salesops_ml.evaluation.censoring import Floats
 from salesops_ml.evaluation.deal_intervals import DealDraws
 from salesops_ml.evaluation.measure import Judged
-from salesops_ml.evaluation.proper_scores import log_losses
 
 OURS = "deal_scores"
 DRAWS = 200
@@ -30,15 +29,7 @@ def savings(files: RunFiles, data: pd.DataFrame) -> dict[str, dict[str, Any]]:
     if OURS not in chances:
         return {}
     draws = DealDraws(judged.rows["deal_id"].to_numpy(dtype=object), draws=DRAWS)
-    ours = log_losses(judged.won, chances.pop(OURS))
-    told: dict[str, dict[str, Any]] = {}
-    for name, p in chances.items():
-        saved = log_losses(judged.won, p) - ours
-        told[name] = {
-            "saved": float(np.average(saved, weights=judged.weight)),
-            "saved_interval": draws.of_mean(saved, judged.weight),
-        }
-    return told
+    return draws.of_savings(judged.won, chances.pop(OURS), chances, judged.weight)
 
 
 def judged_rows(files: RunFiles, data: pd.DataFrame) -> Judged | None:

@@ -6,12 +6,15 @@ happened differ, its draws lie above the figure rather than around it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
 from salesops_ml.evaluation.censoring import Floats
-from salesops_ml.evaluation.proper_scores import Flags, calibration_line, logit
+from salesops_ml.evaluation.proper_scores import Flags, calibration_line, log_losses, logit
 
 LEVEL = 0.95
 NEWTON_STEPS = 4
@@ -41,6 +44,22 @@ class DealDraws:
     def of_mean(self, values: Floats, weight: Floats) -> list[float] | None:
         """Interval of a weighted mean."""
         return _interval(self.means(values, weight))
+
+    def of_savings(
+        self, won: Flags, ours: Floats, others: Mapping[str, Floats], weight: Floats
+    ) -> dict[str, dict[str, Any]]:
+        """By the name of another's chances: `saved`, the mean log-loss that ours saves on the same
+        rows, and `saved_interval`. An interval above nought says that ours is better.
+        """
+        told: dict[str, dict[str, Any]] = {}
+        base = log_losses(won, ours)
+        for name, p in others.items():
+            gap = log_losses(won, p) - base
+            told[name] = {
+                "saved": float(np.average(gap, weights=weight)),
+                "saved_interval": self.of_mean(gap, weight),
+            }
+        return told
 
     def of_auc(self, won: Flags, p: Floats, weight: Floats) -> list[float] | None:
         """Interval of the area under the ROC curve."""

@@ -26,7 +26,7 @@ from salesops_ml.models.hazards import Looks
 from salesops_ml.models.voices import horizon_target
 from salesops_ml.settings import Settings
 
-SHARES = (0.25, 0.5)
+SHARES = (0.25, 0.5, 0.75)
 """How far the middle may be moved towards the booster's answer."""
 LEAST_DEALS = 200
 """Closed deals below which the middle is left to the curves."""

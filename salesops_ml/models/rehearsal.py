@@ -136,11 +136,17 @@ def rehearse(
     timing, race = _race(voices, early, held.early_labels, judged, settings)
     rival = timing if timing is not voices.timing else None
     trees = trees_in(voices, rival, settings).larger()
-    if not usable:
-        return Lesson(
-            MODEL, held.note, trees=trees, rival=rival is not None, facts={"timing": race}
-        )
     curves = timing.curves(late)
+    if not usable:
+        median, _, missed = _middle(early, held.early_labels, late, late_labels, curves, settings)
+        return Lesson(
+            MODEL,
+            held.note,
+            trees=trees,
+            rival=rival is not None,
+            median=median,
+            facts={"timing": race, "median_days": missed},
+        )
     table = voices.table or fit_table(early, held.early_labels, settings, by_stage=True)
     drawn = {
         MODEL: curves,

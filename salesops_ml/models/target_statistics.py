@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from salesops_ml.evaluation.censoring import Floats
-from salesops_ml.evaluation.proper_scores import Flags
+from salesops_ml.evaluation.proper_scores import Flags, log_loss
 from salesops_ml.models.attribute_table import RARE, Codes
 from salesops_ml.models.inner_folds import Places
 
@@ -127,12 +127,12 @@ def learn_all(
     ]
     for key in singles:
         found[key] = TargetStatistic.learn(key, sizes, codes, target, weight, inner)
-    loss = {key[0]: _loss(found[key][1][:, -1], target, weight) for key in singles}
+    loss = {key[0]: log_loss(target, found[key][1][:, -1], weight) for key in singles}
     paired = sorted(loss, key=lambda j: (loss[j], j))[:MOST_PAIRED_WORDS]
     gains: dict[tuple[int, ...], float] = {}
     for i, j in combinations(sorted(paired), 2):
         learned = TargetStatistic.learn((i, j), sizes, codes, target, weight, inner)
-        gains[i, j] = min(loss[i], loss[j]) - _loss(learned[1][:, 0], target, weight)
+        gains[i, j] = min(loss[i], loss[j]) - log_loss(target, learned[1][:, 0], weight)
         found[i, j] = learned
     pairs = sorted(gains, key=lambda key: (-gains[key], key))[:MOST_PAIRS]
     kept = [*singles, *pairs]
@@ -153,8 +153,3 @@ def _columns(won: Floats, weight: Floats, mean: Floats, key: tuple[int, ...]) ->
     priors = WORD_PRIORS if len(key) == 1 else PAIR_PRIORS
     shares = [(won + prior * mean) / (weight + prior) for prior in priors]
     return np.column_stack(shares)
-
-
-def _loss(share: Floats, target: Flags, weight: Floats) -> float:
-    p = np.clip(share, 1e-6, 1 - 1e-6)
-    return float(-(weight * np.where(target, np.log(p), np.log1p(-p))).sum() / weight.sum())

@@ -19,7 +19,6 @@ from salesops_ml.evaluation.censoring import Floats
 from salesops_ml.evaluation.deal_intervals import DealDraws
 from salesops_ml.evaluation.deal_weights import brier_parts, deal_weights, judged_by_deal
 from salesops_ml.evaluation.measure import Judged, measure_dates, measure_win
-from salesops_ml.evaluation.proper_scores import log_losses
 from salesops_ml.evaluation.rolling_origins import Fold, RollingOrigins
 from salesops_ml.evaluation.splits import labels_at
 from salesops_ml.models.baselines import baseline_scores
@@ -191,14 +190,5 @@ def _saved(judged: Judged, examined: Examined, deals: DealDraws) -> dict[str, An
     """Log-loss that ours saves over each baseline, row by row on the same rows."""
     if judged.weight.sum() <= 0:
         return {}
-    losses = {
-        name: log_losses(judged.won, answer.by(judged.horizon)[0])
-        for name, answer in examined.answers.items()
-    }
-    done = {}
-    for name, theirs in losses.items():
-        if name != OURS:
-            gap = theirs - losses[OURS]
-            mean = float(np.average(gap, weights=judged.weight))
-            done[name] = {"log_loss": mean, "interval": deals.of_mean(gap, judged.weight)}
-    return done
+    said = {name: answer.by(judged.horizon)[0] for name, answer in examined.answers.items()}
+    return deals.of_savings(judged.won, said.pop(OURS), said, judged.weight)

@@ -10,7 +10,7 @@ import ibis.expr.types as ir
 from salesops_ml.quality.check import Check, rows_where
 from salesops_ml.quality.known import Known
 from salesops_ml.schema import STATUSES
-from salesops_ml.snapshots.record_end import believable_end, beyond_the_end
+from salesops_ml.snapshots.record_end import beyond
 
 
 def _deals(fault: Callable[[ir.Table, Known], ir.BooleanValue]) -> Callable[[Known], ir.Table]:
@@ -31,7 +31,7 @@ def _repeated(known: Known) -> ir.Table:
 
 def _far_beyond(known: Known) -> ir.Table:
     """Whatever the day that is spoken of: dates that far are no part of any."""
-    return beyond_the_end(known.warehouse).select(example=ibis._.deal_id)
+    return beyond(known.end, known.warehouse).select(example=ibis._.deal_id)
 
 
 def _closed(deals: ir.Table) -> ir.BooleanValue:
@@ -109,10 +109,11 @@ def _dated(known: Known, column: str) -> bool:
 
 def _last_recorded(known: Known) -> ir.TimestampScalar:
     """The end of the record: closings up to it are no news from the future, only later than `as_of`."""
-    end = believable_end(known.warehouse)
+    if known.end is None:
+        return known.moment
     ends = [known.moment]
     for name in ("stage_events", "activities", "deal_changes", "quotes"):
         if known.has(name):
             at = known.warehouse.table(name).recorded_at
-            ends.append(at.max(where=at <= ibis.literal(end)).as_scalar())
+            ends.append(at.max(where=at <= ibis.literal(known.end)).as_scalar())
     return ibis.greatest(*ends)

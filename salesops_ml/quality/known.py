@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 import ibis
 import ibis.expr.types as ir
 
+from salesops_ml.snapshots.record_end import believable_end
 from salesops_ml.warehouse import Warehouse
 
 
@@ -49,6 +51,11 @@ class Known:
         if name == "deals":
             return rows.filter(rows.created_at.isnull() | (rows.created_at <= moment))
         return rows
+
+    @cached_property
+    def end(self) -> datetime | None:
+        """The end of the record, also where `as_of` lies before it; None where nothing is dated."""
+        return believable_end(self.warehouse)
 
     @property
     def moment(self) -> ir.TimestampScalar:

@@ -169,15 +169,22 @@ def run(settings: Settings, *, name: str, git_revision: str | None = None) -> It
     entry.log_settings(settings)
     tags = {"seed": settings.seed, "company": settings.company.name}
     entry.log_tags(tags | ({"mlflow.source.git.commit": git_revision} if git_revision else {}))
+    with closing(book, entry.run_id):
+        yield entry
+
+
+@contextmanager
+def closing(book: Tracking, run_id: str) -> Iterator[None]:
+    """Ends a run with how the work within went: FINISHED, KILLED by the keyboard, or FAILED."""
     status = "FAILED"
     try:
-        yield entry
+        yield
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
         raise
     finally:
-        book.client.set_terminated(entry.run_id, status)
+        book.client.set_terminated(run_id, status)
 
 
 def flatten(values: Mapping[str, Any], *, separator: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from salesops_ml.registry.tracking import Run, Tracking, registry_errors, shown, tracking
+from salesops_ml.registry.tracking import Run, Tracking, closing, registry_errors, shown, tracking
 from salesops_ml.settings import Settings
 
 if TYPE_CHECKING:
@@ -100,15 +100,8 @@ def trial_book(settings: Settings, *, study: str) -> Iterator[TrialBook]:
     book = tracking(settings)
     run_id = _parent(book, study) or _begin(book, settings, study)
     entry = TrialBook(Run(run_id, f"tuning {study}", book), study)
-    status = "FAILED"
-    try:
+    with closing(book, run_id):
         yield entry
-        status = "FINISHED"
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
-    finally:
-        book.client.set_terminated(run_id, status)
 
 
 def _begin(book: Tracking, settings: Settings, study: str) -> str:

@@ -77,12 +77,12 @@ def believable_end(warehouse: Warehouse) -> datetime | None:
     return _moment(moments["at"].max().execute())
 
 
-def beyond_the_end(warehouse: Warehouse) -> ir.Table:
-    """The deals with a date after the end of the record, one row each in `deal_id`.
+def beyond(end: datetime | None, warehouse: Warehouse) -> ir.Table:
+    """The deals with a date after `end`, the end of the record, one row each in `deal_id`.
 
     An activity of no deal is named by its own id.
     """
-    end, moments = believable_end(warehouse), _moments(warehouse)
+    moments = _moments(warehouse)
     if end is None or moments is None:
         return warehouse.table("deals").select("deal_id").limit(0)
     return moments.filter(moments["at"] > ibis.literal(end)).select("deal_id").distinct()

@@ -99,8 +99,8 @@ def test_pooled_and_single_figures_equal_a_slow_loop(past: Past) -> None:
     for name, value in by_hand.items():
         assert pooled["models"][name]["log_loss"] == pytest.approx(value)
     saved = pooled["saved"]["stage_age"]
-    assert saved["log_loss"] == pytest.approx(by_hand["stage_age"] - by_hand[OURS])
-    assert saved["interval"][0] <= saved["log_loss"] <= saved["interval"][1]
+    assert saved["saved"] == pytest.approx(by_hand["stage_age"] - by_hand[OURS])
+    assert saved["saved_interval"][0] <= saved["saved"] <= saved["saved_interval"][1]
 
 
 def test_every_model_has_every_figure_with_an_interval(past: Past) -> None:

@@ -16,7 +16,7 @@ from salesops_ml.quality.checks import run_checks
 from salesops_ml.schema import CanonicalTables, no_rejects
 from salesops_ml.settings import parse
 from salesops_ml.snapshots import later_than_the_end, record_end
-from salesops_ml.snapshots.record_end import beyond_the_end
+from salesops_ml.snapshots.record_end import beyond
 from salesops_ml.warehouse import Warehouse, publish
 
 START = datetime(2024, 1, 1)
@@ -126,7 +126,7 @@ def test_the_check_names_what_is_left_out() -> None:
     )
     with Warehouse.in_memory(tables(rows)) as warehouse:
         end = record_end(warehouse)
-        named = sorted(beyond_the_end(warehouse).execute()["deal_id"])
+        named = sorted(beyond(end, warehouse).execute()["deal_id"])
         findings = {one["check"]: one for one in run_checks(warehouse, as_of=end)}
     assert end == last(record([3] * 40))
     assert named == ["far0", "far1", "far2"]
