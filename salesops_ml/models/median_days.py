@@ -26,8 +26,9 @@ from salesops_ml.models.hazards import Looks
 from salesops_ml.models.voices import horizon_target
 from salesops_ml.settings import Settings
 
-SHARES = (0.25, 0.5, 0.75)
-"""How far the middle may be moved towards the booster's answer."""
+SHARES = {"hazards": (0.25,), "table": (0.25, 0.5, 0.75)}
+"""How far the middle may be moved towards the booster's answer. Hazards learned the same features: what
+is gained beyond a quarter of the way on deals of the same months was lost on later ones."""
 LEAST_DEALS = 200
 """Closed deals below which the middle is left to the curves."""
 FILE = "median_days.txt"
@@ -101,7 +102,13 @@ class MedianDays:
 
 
 def choose_share(
-    told: MedianDays, late: pd.DataFrame, labels: pd.DataFrame, curves: Curves, settings: Settings
+    told: MedianDays,
+    late: pd.DataFrame,
+    labels: pd.DataFrame,
+    curves: Curves,
+    settings: Settings,
+    *,
+    shares: tuple[float, ...],
 ) -> tuple[float, dict[str, float]]:
     """How far held-out deals ask the middles to be moved, and the mean miss in days at each share."""
     looks = Looks.of(late, labels)
@@ -114,7 +121,7 @@ def choose_share(
     asked, deals = told.days(frame), frame["deal_id"].to_numpy(dtype=object)
     miss = {
         share: np.abs(moved(some, asked, share).quantiles(given="either")[:, 1] - when)
-        for share in (0.0, *SHARES)
+        for share in (0.0, *shares)
     }
     mean = {share: float(np.average(one, weights=weight[rows])) for share, one in miss.items()}
     best = min(mean, key=lambda share: mean[share])

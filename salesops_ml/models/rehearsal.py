@@ -24,7 +24,7 @@ from salesops_ml.models.calibration import KINDS, NONE, Calibration
 from salesops_ml.models.curves import Curves
 from salesops_ml.models.hazards import Looks
 from salesops_ml.models.held_out import HeldOut
-from salesops_ml.models.median_days import MedianDays, choose_share
+from salesops_ml.models.median_days import SHARES, MedianDays, choose_share
 from salesops_ml.models.probability_interval import ProbabilityInterval
 from salesops_ml.models.signal import (
     BASE_RATE,
@@ -198,9 +198,10 @@ def _middle(
     told = MedianDays.fit(early, early_labels, settings, share=0.0, watch=watch)
     if told is None:
         return None, curves, {}
+    shares = SHARES["table" if curves is None else "hazards"]
     if curves is None:
         curves = fit_table(early, early_labels, settings, by_stage=True).curves(late)
-    share, missed = choose_share(told, late, late_labels, curves, settings)
+    share, missed = choose_share(told, late, late_labels, curves, settings, shares=shares)
     if share == 0:
         return None, curves, missed
     trees = round(1.1 * told.trees) + 1

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from salesops_ml.evaluation.splits import labels_at
+from salesops_ml.models import DealScores, fit_deal_scores
 from salesops_ml.models.curves import Curves
-from salesops_ml.models.median_days import moved
+from salesops_ml.models.hazard_table import HazardTable
+from salesops_ml.models.median_days import SHARES, MedianDays, choose_share, moved
 
 DAYS = np.arange(0.0, 91.0)
 
@@ -47,3 +55,66 @@ def test_the_middle_goes_the_share_of_the_way(share: float, asked: float, middle
 def test_nothing_asked_nothing_moved() -> None:
     curves, asked = drawn(3)
     assert moved(curves, asked, 0.0) is curves
+
+
+def planted(company: Any, rows: pd.Series[bool]) -> pd.DataFrame:
+    """Looks of deals whose end is written into one of their features, give or take a day."""
+    data = company.data[rows].copy()
+    random = np.random.default_rng(8)
+    told = data["days_to_outcome"].fillna(0) + random.normal(0, 1, len(data))
+    return data.assign(f_account_closed=told.astype(float))
+
+
+def test_held_out_deals_ask_for_what_the_table_cannot_know(company: Any) -> None:
+    learn, late = (planted(company, company.block == name) for name in ("train", "calibration"))
+    labels, late_labels = labels_at(learn, None), labels_at(late, None)
+    told = MedianDays.fit(learn, labels, company.settings, share=0.0)
+    assert told is not None
+    flat = np.linspace(0, 0.5, len(DAYS))
+    curves = Curves(DAYS, np.tile(flat, (len(late), 1)), np.tile(flat, (len(late), 1)))
+    share, missed = choose_share(
+        told, late, late_labels, curves, company.settings, shares=SHARES["table"]
+    )
+    assert share == max(SHARES["table"])
+    assert missed[str(share)] < missed["0.0"]
+
+
+def test_an_answer_of_chance_moves_nothing(company: Any) -> None:
+    late = company.data[company.block == "calibration"]
+    labels = labels_at(late, None)
+    told = company.model.median or MedianDays.fit(late, labels, company.settings, share=0.0)
+    wild = replace(told, booster=_Dice())
+    curves = company.model.curves(late)
+    share, _ = choose_share(wild, late, labels, curves, company.settings, shares=SHARES["table"])
+    assert share == 0.0
+
+
+class _Dice:
+    """Says any square root of days, whatever the deal."""
+
+    def predict(self, rows: np.ndarray, **_: Any) -> np.ndarray:
+        return np.random.default_rng(2).uniform(0, 9, len(rows))
+
+
+def test_few_lost_deals_leave_the_table_with_days_of_its_own(company: Any, tmp_path: Path) -> None:
+    data = company.data
+    lost = data.loc[data["outcome"] == "lost", "deal_id"].unique()
+    few = data[~data["deal_id"].isin(lost[20:])]
+    few = few.assign(
+        f_account_closed=planted(company, data.index.isin(few.index))["f_account_closed"]
+    )
+    model = fit_deal_scores(
+        few, company.block[few.index], company.borders, spec=company.spec, settings=company.settings
+    )
+    assert isinstance(model.timing, HazardTable)
+    assert model.median is not None
+    assert model.median.share == max(SHARES["table"])
+    rows = few[company.block[few.index] == "test"]
+    ended = (rows["days_to_outcome"] <= 90).to_numpy()
+    days = rows["days_to_outcome"].to_numpy()[ended]
+    plain = replace(model, median=None).predict(rows)["outcome_p50"].to_numpy()[ended]
+    ours = model.predict(rows)["outcome_p50"].to_numpy()[ended]
+    assert np.abs(ours - days).mean() < 0.6 * np.abs(plain - days).mean()
+    model.save(tmp_path)
+    again = DealScores.load(tmp_path, threads=1).predict(rows)
+    pd.testing.assert_frame_equal(again, model.predict(rows))
