@@ -163,7 +163,7 @@ def _figure(row: Facts, key: str, digits: int) -> str:
     value = plain(row.get(key), digits)
     if low is None or high is None:
         return value
-    return f"{value} ({plain(low, digits)} to {plain(high, digits)})"
+    return f"{value} ({plain(low, digits)}\u00a0to\u00a0{plain(high, digits)})"
 
 
 def _validation(facts: Facts) -> Table | None:

@@ -12,6 +12,7 @@ from lxml import etree
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.transforms import Bbox
 
+from salesops_ml.figures.score_comparison import draw_score_comparison
 from salesops_ml.figures.style import ROLES
 from salesops_ml.figures.svg import svg, themed
 
@@ -95,3 +96,15 @@ class _Recorder(RendererAgg):
             return
         width, height, descent = self.get_text_width_height_descent(s, prop, False)
         self.boxes.append((s, Bbox.from_bounds(x, self.height - y - descent, width, height)))
+
+
+def test_a_model_far_worse_than_the_next_stands_at_the_rim() -> None:
+    scores = {
+        "deal_scores": {"log_loss": 0.44, "log_loss_interval": [0.41, 0.47]},
+        "logistic": {"log_loss": 0.46, "log_loss_interval": [0.43, 0.49]},
+        "naive_bayes": {"log_loss": 2.9, "log_loss_interval": [2.6, 3.2]},
+    }
+    axes = draw_score_comparison(scores).axes[0]
+    assert axes.get_xlim()[1] < 0.6
+    assert [label.get_text() for label in axes.texts] == ["2.900", "0.460", "0.440"]
+    assert axes.get_yticklabels()[0].get_text() == "Naive Bayes"
