@@ -7,9 +7,7 @@ Company: replayed from the starts of months, and from four weeks into quarters, 
 open deals: the world's true curves (the best a deal model could be) and the stage x age table (a
 modest one).
 
-Hierarchy: TourismSmall from four origins, a year ahead each: scaled CRPS and coverage by level, for each
-way of reconciling. Run it as
-`python benchmarks/forecasts.py [series | speed | hierarchy | company] [SEED ...]`.
+Run it as `python benchmarks/forecasts.py [series | speed | company] [SEED ...]`.
 """
 
 from __future__ import annotations
@@ -33,12 +31,10 @@ from salesops_ml.forecasts import (
     backtest_revenue,
     backtest_summary,
     default_origins,
-    forecast_hierarchy,
     forecast_revenue,
     forecast_series,
     read_history,
 )
-from salesops_ml.forecasts.reconciliation import METHODS
 from salesops_ml.models.hazard_table import HazardTable
 from salesops_ml.settings import Settings
 from salesops_ml.snapshots import build_dataset, learn_spec, open_deals
@@ -48,12 +44,10 @@ from salesops_ml.warehouse import Warehouse
 
 ROOT = Path(__file__).resolve().parents[1]
 M3 = ROOT.parent / "shared" / "data" / "m3"
-TOURISM = M3.parent / "tourism_small"
-LEVELS = range(2, 100, 2)
 RESULTS = ROOT / "benchmarks" / "results" / "forecasts.json"
 GRAINS = {"monthly": (12, 1.1461), "quarterly": (4, 1.4253)}
 THETA_SAMPLE = 100
-PARTS = ("series", "speed", "hierarchy", "company")
+PARTS = ("series", "speed", "company")
 END = datetime(2026, 7, 1)
 Scorer = Callable[[datetime], ScoredPipeline]
 
@@ -82,55 +76,6 @@ def series_record() -> Iterator[dict[str, Any]]:
             "cpu_ms_per_series": 1e3 * spent / len(scale),
             "cpu_ms_per_series_theta": 1e3 * _theta_seconds(train, season, horizon),
         }  # fmt: skip
-
-
-def hierarchy_record() -> Iterator[dict[str, Any]]:
-    """One row per way of reconciling and level of TourismSmall, and one for their mean."""
-    data = pd.read_csv(TOURISM / "data.csv", index_col=0, parse_dates=True)
-    sums = pd.read_csv(TOURISM / "agg_mat.csv", index_col=0)
-    leaves = [str(leaf) for leaf in sums.columns]
-    parts = {
-        str(node): [leaf for leaf in leaves if row[leaf] == 1]
-        for node, row in sums.iterrows()
-        if node not in leaves
-    }
-    for method in METHODS:
-        told = []
-        for back in (4, 8, 12, 16):
-            panel = _long(data[leaves].iloc[:-back]).rename(columns={"value": "y"})
-            found = forecast_hierarchy(
-                panel, parts, horizon=4, season_length=4, freq="QE", levels=LEVELS, method=method
-            )
-            later = _long(data.iloc[len(data) - back :].head(4))
-            told.append(found.merge(later, on=["unique_id", "ds"]).assign(origin=back))
-        judged = _crps(pd.concat(told))
-        by_level = judged.groupby(["depth", "origin"]).agg(
-            loss=("loss", "sum"), size=("size", "sum"), coverage_80=("inside", "mean")
-        )
-        by_level["scaled_crps"] = by_level["loss"] / by_level["size"]
-        rows = by_level.groupby("depth")[["scaled_crps", "coverage_80"]].mean()
-        rows.loc["mean"] = rows.mean()
-        for level, row in rows.iterrows():
-            yield {"data": "tourism_small", "method": method, "level": level, **row.to_dict()}
-
-
-def _long(wide: pd.DataFrame) -> pd.DataFrame:
-    return wide.rename_axis("ds").reset_index().melt("ds", var_name="unique_id")
-
-
-def _crps(told: pd.DataFrame) -> pd.DataFrame:
-    """Loss of 99 quantiles, size of what happened, and whether the 80 % interval held it."""
-    below = [(0.5 - level / 200, f"lo_{level}") for level in LEVELS]
-    above = [(0.5 + level / 200, f"hi_{level}") for level in LEVELS]
-    shares, names = zip(*below, (0.5, "mean"), *above, strict=True)
-    gap = told["value"].to_numpy()[:, None] - told[list(names)].to_numpy()
-    share = np.array(shares)
-    loss = 2 * np.maximum(share * gap, (share - 1) * gap).mean(axis=1)
-    return told.assign(
-        loss=loss,
-        size=told["value"].abs(),
-        inside=told["value"].between(told["lo_80"], told["hi_80"]),
-    )
 
 
 def company_record(seeds: list[int]) -> Iterator[dict[str, Any]]:
@@ -253,9 +198,6 @@ def main(arguments: list[str]) -> None:
     if "speed" in parts:
         done["speed"] = speed_record()
         print(pd.Series(done["speed"]).round(2).to_string())
-    if "hierarchy" in parts:
-        done["hierarchy"] = list(hierarchy_record())
-        print(pd.DataFrame(done["hierarchy"]).round(4).to_string(index=False))
     if "company" in parts:
         done["company"] = list(company_record(seeds))
         frame = pd.DataFrame(done["company"])

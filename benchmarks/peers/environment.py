@@ -16,17 +16,17 @@ LOCAL = ("aalen_johansen", "logistic", "lightgbm", "lightgbm_hazards", "lightgbm
 """Peers that the project's own environment can run where no other can be made."""
 
 
-def peers_python() -> Path | None:
+def peers_python(requirements: Path = REQUIREMENTS) -> Path | None:
     """The interpreter of the peers' environment; None where it cannot be made."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "salesops-ml"
-    digest = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:12]
+    digest = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
     folder = cache / f"peers-{digest}"
     python = folder / "bin" / "python"
     if (folder / ".ready").exists():
         return python
     print(f"making the peers' environment in {folder}", flush=True)
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-    command = [python, "-m", "pip", "install", "--quiet", "--requirement", REQUIREMENTS]
+    command = [python, "-m", "pip", "install", "--quiet", "--requirement", requirements]
     if subprocess.run(command, check=False).returncode != 0:
         return None
     (folder / ".ready").touch()
@@ -34,12 +34,17 @@ def peers_python() -> Path | None:
 
 
 def run_peer(
-    name: str, folder: Path, python: Path | None, *, most_seconds: float
+    name: str,
+    folder: Path,
+    python: Path | None,
+    *,
+    most_seconds: float,
+    script: str = "deal_peers.py",
 ) -> dict[str, Any]:
     """Fit one peer in a process of its own; the reason why, where it said nothing."""
     if python is None and name not in LOCAL:
         return {"missing": "its environment could not be made"}
-    command = [str(python or sys.executable), str(HERE / "deal_peers.py"), str(folder), name]
+    command = [str(python or sys.executable), str(HERE / script), str(folder), name]
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
     start = time.perf_counter()
     try:

@@ -25,6 +25,8 @@ from salesops_ml.forecasts.summing import Parts, Structure
 
 MOST_REPLAYS = 24
 LEAST_PERIODS = 3
+LEAST_NODES = 8
+"""Nodes of different size below which each keeps the spread of its own errors."""
 
 
 def forecast_hierarchy(
@@ -209,13 +211,14 @@ class _Reconciled:
     def half_width(self, share: float) -> Floats:
         """Half-width of the interval that holds `share`, (nodes, horizon); never less further ahead.
 
-        Errors are divided by the node's own spread and by the growth with the step ahead that all nodes
-        share; the quantile of what remains is the level's.
+        Errors are divided by the node's spread (`_steadied`) and by the growth with the step ahead that
+        all nodes share; the quantile of what remains is the level's.
         """
         if np.isnan(self.errors).all():
             return np.full(self.mean.shape, np.nan)
         spread = _root_mean_square(self.errors, (0, 2))
         spread = np.where(np.isnan(spread), np.nanmedian(spread), spread)
+        spread = _steadied(spread, np.abs(self.mean).mean(axis=1))
         scaled = self.errors / np.where(spread > 0, spread, np.nan)[None, :, None]
         growth = np.maximum.accumulate(np.nan_to_num(_root_mean_square(scaled, (0, 1))))
         growth = np.where(growth > 0, growth, 1.0)
@@ -227,6 +230,21 @@ class _Reconciled:
             times = upper_quantile(known, share) if len(known) else 0.0
             width[rows] = times * spread[rows, None] * growth
         return width
+
+
+def _steadied(spread: Floats, size: Floats) -> Floats:
+    """Spreads moved half of the way to what nodes of the same size usually have, on the log scale.
+
+    A few replayed days tell little of one node; that larger nodes miss by more is told by all of them.
+    """
+    told = (spread > 0) & (size > 0)
+    if len(np.unique(size[told])) < LEAST_NODES:
+        return spread
+    own, scale = np.log(spread[told]), np.log(size[told])
+    usual = np.polynomial.Polynomial.fit(scale, own, 1)(scale)
+    steadied = spread.copy()
+    steadied[told] = np.exp((own + usual) / 2)
+    return steadied
 
 
 def _root_mean_square(errors: Floats, axes: tuple[int, ...]) -> Floats:

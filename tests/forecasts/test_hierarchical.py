@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from salesops_ml.errors import DataError, UsageError
 from salesops_ml.forecasts import forecast_hierarchy, sample_hierarchy
+from salesops_ml.forecasts.hierarchical import _steadied
 from salesops_ml.forecasts.hierarchy import Tree
 from salesops_ml.forecasts.reconciliation import METHODS, leaf_weights, shrunken_covariance
 from salesops_ml.forecasts.summing import Structure
@@ -221,3 +222,15 @@ def test_tourism_adds_up_and_its_intervals_hold_what_they_promise() -> None:
         assert len(told) == 89 * 4
         inside.append(told["value"].between(told["lo_80"], told["hi_80"]))
     assert 0.74 < np.mean(inside) < 0.88
+
+
+def test_spreads_lean_half_way_on_what_nodes_of_their_size_have() -> None:
+    size = np.geomspace(1, 1_000, 9)
+    usual = 0.2 * size**0.8
+    assert _steadied(usual, size) == pytest.approx(usual)
+    wild = usual.copy()
+    wild[4] *= 9
+    steadied = _steadied(wild, size)
+    assert usual[4] * 3 < steadied[4] < wild[4]
+    assert _steadied(np.append(usual, 0.0), np.append(size, 5.0))[-1] == 0.0
+    assert (_steadied(wild[:7], size[:7]) == wild[:7]).all()
