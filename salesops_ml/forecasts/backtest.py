@@ -22,7 +22,9 @@ from scipy.stats import norm
 from salesops_ml.errors import UsageError
 from salesops_ml.forecasts.baselines import RUN_RATES, at_pace, by_share, crm_weighted, run_rate
 from salesops_ml.forecasts.batch import Floats
-from salesops_ml.forecasts.combine import LEVELS, QUANTILES, learn_weights
+from salesops_ml.forecasts.combine import LEVELS, PARTS, QUANTILES, learn_weights
+from salesops_ml.forecasts.conversion import Day, by_category, by_stage, existing_plus_new
+from salesops_ml.forecasts.evidence import Evidence
 from salesops_ml.forecasts.hierarchy import ROOT, UNKNOWN, Organisation, ancestors, depth
 from salesops_ml.forecasts.history import History, read_history
 from salesops_ml.forecasts.model import RevenueModel, learn_revenue_model
@@ -30,7 +32,7 @@ from salesops_ml.forecasts.outlook import Outlook, local_day
 from salesops_ml.forecasts.pipeline_roll_up import ScoredPipeline
 from salesops_ml.forecasts.projection import Projection, period_rows
 from salesops_ml.forecasts.revenue import placed
-from salesops_ml.periods import Grain, fiscal_month, period_of
+from salesops_ml.periods import Grain, Period, fiscal_month, period_of
 from salesops_ml.settings import Settings
 from salesops_ml.warehouse import Warehouse
 
@@ -39,7 +41,7 @@ Scorer = Callable[[datetime], ScoredPipeline]
 
 COLUMNS = (
     "origin", "node", "level", "grain", "period", "period_start", "method", "horizon",
-    "days_to_end", "mean", *QUANTILES, "closed", "actual", "variance", "loading",
+    "days_to_end", "mean", *QUANTILES, *PARTS, "actual", "variance", "loading",
 )  # fmt: skip
 _MONTHS_TOGETHER = 0.5
 """Correlation of the series model's errors between months of a quarter."""
@@ -57,7 +59,8 @@ def backtest_revenue(
 
     Methods: `ours` (closed + open + new, combined and calibrated by earlier origins), `bottom_up`
     (the same without lessons), `series`, `crm_weighted_pipeline` (where the CRM keeps probabilities
-    and expected close dates), `run_rate` (12 months) and `run_rate_3`.
+    and expected close dates), `run_rate` (12 months), `run_rate_3`, `existing_plus_new`, `by_stage`
+    and `by_category` (`conversion`), and `submitted`, the last that people said by then.
 
     Args:
         scorer: gives the scored pipeline of a day.
@@ -78,13 +81,15 @@ def backtest_revenue(
             f"`origins` holds {late[0]}, not before `as_of` {as_of}; choose earlier days"
         )
     replays: list[_Replay] = []
+    evidence = Evidence.read(warehouse)
     for origin in sorted(set(origins)):
         history = read_history(warehouse, as_of=origin, settings=settings)
         lessons = pd.concat([_judged(one, history) for one in replays]) if replays else _NOTHING
         weights = learn_weights(lessons, shock=settings.forecast.shock)
         model = learn_revenue_model(history, settings, weights)
         projection = model.project(placed(scorer(origin), history))
-        rows = _all_methods(projection, history, model, settings.forecast.hierarchy)
+        day = Day(history, evidence.known(origin), model)
+        rows = _all_methods(projection, day, settings.forecast.hierarchy)
         replays.append(_Replay(history.organisation, rows.assign(origin=pd.Timestamp(origin))))
     if not replays:
         return _NOTHING.copy()
@@ -133,30 +138,58 @@ class _Replay:
 _NOTHING = pd.DataFrame({name: pd.Series(dtype=object) for name in COLUMNS})
 
 
-def _all_methods(
-    projection: Projection, history: History, model: RevenueModel, levels: tuple[str, ...]
-) -> pd.DataFrame:
+def _all_methods(projection: Projection, day: Day, levels: tuple[str, ...]) -> pd.DataFrame:
     """Every method's rows of one origin, not yet held against anything."""
+    model = day.model
     ours = projection.frame(model.weights).assign(method="ours")
     plain = projection.frame().assign(method="bottom_up")
     plain = _with_chance(plain, projection)
     parts = [ours, plain, _series(projection, model)]
     for name, months in RUN_RATES.items():
-        pace = run_rate(history, model, months)
+        pace = run_rate(day.history, model, months)
         if pace is not None:
             totals = at_pace(pace, projection.view, projection.closed)
             parts.append(_means(projection, totals, name))
-    weighted = {
-        grain: crm_weighted(history, model, projection.periods(grain), closed)
-        for grain, closed in (
-            ("month", projection.closed.month), ("quarter", projection.closed.quarter),
-        )
-    }  # fmt: skip
-    parts.append(_means(projection, weighted, "crm_weighted_pipeline"))
+    parts += [_means(projection, _by_grain(projection, day, way), n) for n, way in _WAYS.items()]
+    parts.append(_submitted(projection, day.evidence))
     rows = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    rows = rows[rows["mean"].notna()].reset_index(drop=True)
     names = np.array([ROOT, *levels], dtype=object)
     rows["level"] = names[rows["node"].map(depth).to_numpy(dtype=np.int64)]
     return _dated(rows, projection.view)
+
+
+def _crm_weighted(day: Day, periods: Sequence[Period], closed: Floats) -> Floats | None:
+    return crm_weighted(day.history, day.model, periods, closed)
+
+
+Way = Callable[[Day, Sequence[Period], Floats], Floats | None]
+_WAYS: dict[str, Way] = {
+    "crm_weighted_pipeline": _crm_weighted, "existing_plus_new": existing_plus_new,
+    "by_stage": by_stage, "by_category": by_category,
+}  # fmt: skip
+
+
+def _by_grain(projection: Projection, day: Day, way: Way) -> dict[str, Floats | None]:
+    """Leaf totals of a way, month and quarter."""
+    return {
+        "month": way(day, projection.periods("month"), projection.closed.month),
+        "quarter": way(day, projection.periods("quarter"), projection.closed.quarter),
+    }
+
+
+def _submitted(projection: Projection, evidence: Evidence) -> pd.DataFrame:
+    """What was last submitted for each node and period."""
+    view, tree = projection.view, projection.tree
+    said = evidence.submissions.drop_duplicates(["node", "period"], keep="last")
+    rows = pd.concat(
+        [
+            period_rows(tree, view.months[: view.published], "month"),
+            period_rows(tree, view.quarters, "quarter"),
+        ]
+    )
+    rows = rows.merge(said[["node", "period", "amount"]], on=["node", "period"])
+    return rows.rename(columns={"amount": "mean"}).assign(method="submitted")
 
 
 def _with_chance(rows: pd.DataFrame, projection: Projection) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -26,3 +27,10 @@ def company(world: CanonicalTables) -> Iterator[Warehouse]:
 @pytest.fixture(scope="session")
 def scorer(world: CanonicalTables, company: Warehouse) -> Scorer:
     return truth_scorer(world, company)
+
+
+@pytest.fixture(scope="session")
+def small() -> Iterator[Warehouse]:
+    """A company small enough for loops by hand."""
+    with Warehouse.in_memory(generate(replace(WORLD, deals=300))) as warehouse:
+        yield warehouse
