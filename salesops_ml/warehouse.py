@@ -115,6 +115,16 @@ class Warehouse:
             self._rows[name] = int(self.table(name).count().execute())
         return self._rows[name]
 
+    def add(self, name: str, rows: pa.Table) -> None:
+        """Rows of table `name` that are kept outside the file; the file stays as it is.
+
+        Args:
+            rows: in the columns of the canonical table (`schema.conform`).
+        """
+        self._tables[name] = self.table(name).union(ibis.memtable(rows))
+        self._here |= {name}
+        self._rows.pop(name, None)
+
     @contextmanager
     def scratch(self) -> Iterator[Callable[[ir.Table], ir.Table]]:
         """A function that computes an expression once and keeps its rows until the block ends."""
