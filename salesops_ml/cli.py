@@ -157,11 +157,29 @@ def forecast(config: Config = DEFAULT_CONFIG, as_of: AsOf = None, json: Json = N
 
 
 @app.command()
-def backtest(config: Config = DEFAULT_CONFIG, json: Json = None) -> None:
-    """Tell the record of past forecasts in the latest run, method by method."""
+def backtest(
+    config: Config = DEFAULT_CONFIG,
+    quarters: Annotated[
+        int, typer.Option("--quarters", min=1, help="How many past quarters, week by week.")
+    ] = 4,
+    out: Annotated[Path, typer.Option("--out", help="Folder for record and page.")] = Path(
+        "record"
+    ),
+    latest: Annotated[
+        bool,
+        typer.Option("--latest", help="Tell what the latest run replayed, and replay nothing."),
+    ] = False,
+    as_of: AsOf = None,
+    json: Json = None,
+) -> None:
+    """Forecast every week of past quarters again with what was known then, beside what came."""
     from salesops_ml.app import commands
 
-    _tell(commands.backtest(_settings(config)), json)
+    settings = _settings(config, as_of=as_of)
+    if latest:
+        _tell(commands.latest_record(settings), json)
+    else:
+        _tell(commands.backtest(settings, quarters=quarters, out=out), json)
 
 
 @app.command()

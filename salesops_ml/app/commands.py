@@ -85,7 +85,21 @@ def forecast(settings: Settings) -> Told:
     return Told(_table(company[columns]), _records(frame))
 
 
-def backtest(settings: Settings) -> Told:
+def backtest(settings: Settings, *, quarters: int, out: Path) -> Told:
+    """Replay the weeks of past quarters; the record, its picture and a page in `out`."""
+    from salesops_ml.app.time_machine import replay_weeks
+
+    with _open(settings) as (warehouse, as_of):
+        record = replay_weeks(warehouse, settings, as_of=as_of, quarters=quarters)
+    page = record.write(out)
+    frame = record.weeks[record.weeks["level"] == "company"]
+    wape = frame.pivot(index="method", columns="week", values="wape")
+    text = f"mean miss of the quarter by week of the quarter, {record.quarters} quarters\n"
+    text += wape.to_string(float_format=lambda value: f"{value:.3f}", na_rep="-")
+    return Told(f"{text}\nrecord: {page}", _records(record.weeks))
+
+
+def latest_record(settings: Settings) -> Told:
     """The record of past forecasts of the latest run."""
     from salesops_ml.app.run_folder import latest_run
     from salesops_ml.forecasts.backtest_scores import backtest_summary

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import pandas as pd
@@ -14,6 +15,7 @@ from salesops_ml.forecasts.backtest_scores import backtest_summary
 from salesops_ml.forecasts.outlook import local_day
 from salesops_ml.forecasts.pipeline_roll_up import ScoredPipeline
 from salesops_ml.forecasts.quota_chance import quota_chance
+from salesops_ml.forecasts.time_machine import fitting_days
 from salesops_ml.kpis.facts import Facts
 from salesops_ml.kpis.quota import node_quotas
 from salesops_ml.models import Curves, DealScores
@@ -51,13 +53,21 @@ def past_scorer(
     *,
     origins: Sequence[datetime],
 ) -> Callable[[datetime], ScoredPipeline]:
-    """Scores the deals open on each of `origins` with hazards learned from what was known then."""
+    """Scores the deals open on each of `origins` with hazards learned from what was known then.
+
+    Days within four weeks share one fit, that of the first of them.
+    """
     seen = open_deals_on(warehouse, spec, origins)
     trees = model.timing.trees if isinstance(model.timing, HazardModel) else None
+    fitted = fitting_days(origins)
+
+    @lru_cache(maxsize=1)
+    def fit(day: datetime) -> HazardModel | HazardTable:
+        return _fit_then(prepared.data, settings, day, model, trees)
 
     def score(origin: datetime) -> ScoredPipeline:
         deals = seen[seen["as_of"] == pd.Timestamp(origin)].reset_index(drop=True)
-        curves = _fit_then(prepared.data, settings, origin, model, trees).curves(deals)
+        curves = fit(fitted[origin]).curves(deals)
         return scored_pipeline(deals, curves, as_of=origin)
 
     return score

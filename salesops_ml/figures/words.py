@@ -18,6 +18,10 @@ METHODS = {
     "crm_weighted_pipeline": "CRM-weighted deals",
     "run_rate": "12-month average",
     "run_rate_3": "3-month average",
+    "existing_plus_new": "Pipeline conversion",
+    "by_stage": "Win rate of stages",
+    "by_category": "Forecast categories",
+    "submitted": "Submitted by people",
 }
 METRICS = {
     "quota_achievement_rate": "Reps at quota",

@@ -43,6 +43,7 @@ COLUMNS = (
     "origin", "node", "level", "grain", "period", "period_start", "method", "horizon",
     "days_to_end", "mean", *QUANTILES, *PARTS, "actual", "variance", "loading",
 )  # fmt: skip
+_LESSONS_APART = timedelta(days=25)
 _MONTHS_TOGETHER = 0.5
 """Correlation of the series model's errors between months of a quarter."""
 
@@ -84,13 +85,16 @@ def backtest_revenue(
     evidence = Evidence.read(warehouse)
     for origin in sorted(set(origins)):
         history = read_history(warehouse, as_of=origin, settings=settings)
-        lessons = pd.concat([_judged(one, history) for one in replays]) if replays else _NOTHING
+        taught = _apart(replays)
+        lessons = pd.concat([_judged(one, history) for one in taught]) if taught else _NOTHING
         weights = learn_weights(lessons, shock=settings.forecast.shock)
         model = learn_revenue_model(history, settings, weights)
         projection = model.project(placed(scorer(origin), history))
         day = Day(history, evidence.known(origin), model)
         rows = _all_methods(projection, day, settings.forecast.hierarchy)
-        replays.append(_Replay(history.organisation, rows.assign(origin=pd.Timestamp(origin))))
+        replays.append(
+            _Replay(origin, history.organisation, rows.assign(origin=pd.Timestamp(origin)))
+        )
     if not replays:
         return _NOTHING.copy()
     final = read_history(warehouse, as_of=as_of, settings=settings)
@@ -131,8 +135,18 @@ def default_origins(
 class _Replay:
     """What was said on one day, and who belonged where then."""
 
+    origin: datetime
     organisation: Organisation
     rows: pd.DataFrame
+
+
+def _apart(replays: Sequence[_Replay]) -> list[_Replay]:
+    """The replays that teach: a month apart, since those of neighbouring weeks say nearly the same."""
+    chosen: list[_Replay] = []
+    for one in replays:
+        if not chosen or one.origin - chosen[-1].origin >= _LESSONS_APART:
+            chosen.append(one)
+    return chosen
 
 
 _NOTHING = pd.DataFrame({name: pd.Series(dtype=object) for name in COLUMNS})

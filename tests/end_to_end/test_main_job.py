@@ -99,7 +99,8 @@ def test_every_command_answers_in_words_and_in_json(workspace: Workspace) -> Non
         ["ingest"],
         ["kpis"],
         ["forecast"],
-        ["backtest"],
+        ["backtest", "--latest"],
+        ["backtest", "--quarters", "1", "--out", "record"],
         ["mine", "--out", "map"],
         ["score"],
     ):
@@ -107,6 +108,11 @@ def test_every_command_answers_in_words_and_in_json(workspace: Workspace) -> Non
         assert json.loads(done.stdout)
     assert "nothing new" in workspace.salesops("ingest", "--config", SMALL).stdout
     assert (workspace.path / "map" / "process_map.html").exists()
+    page = (workspace.path / "record" / "record.html").read_text()
+    assert "1 quarter, forecast again from every week" in page
+    assert "Pipeline conversion" in page
+    weeks = pd.read_parquet(workspace.path / "record" / "forecast_record.parquet")
+    assert set(range(1, 13)) <= set(weeks["week"])
     profile = workspace.salesops("profile", "--config", SMALL, "--json", "profile.json")
     assert "time travel" in profile.stdout
     assert json.loads((workspace.path / "profile.json").read_text())["leakage_audit"]

@@ -1,0 +1,152 @@
+"""`salesops backtest`: the record of past quarters, forecast again week by week, as files and a page."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from salesops_ml.app.deal_model import restore_prepared
+from salesops_ml.app.deployment import model_folder
+from salesops_ml.app.progress import Progress
+from salesops_ml.app.report import page_environment
+from salesops_ml.app.report_parts import Table, picture
+from salesops_ml.app.revenue import past_scorer, usable_origins
+from salesops_ml.app.run_folder import latest_run
+from salesops_ml.errors import DataError
+from salesops_ml.figures.numbers import percent
+from salesops_ml.figures.record_by_week import OTHERS, OURS, draw_record_by_week
+from salesops_ml.figures.style import DARK, ROLES
+from salesops_ml.figures.svg import svg
+from salesops_ml.figures.words import method_name
+from salesops_ml.forecasts.backtest import backtest_revenue
+from salesops_ml.forecasts.skill import parts_by_week, record_by_week
+from salesops_ml.forecasts.time_machine import weekly_origins
+from salesops_ml.models import DealScores
+from salesops_ml.settings import Settings
+from salesops_ml.snapshots import FeatureSpec
+from salesops_ml.warehouse import Warehouse
+
+TOLD_WEEKS = (1, 4, 8, 12)
+
+
+@dataclass(frozen=True)
+class WeeklyRecord:
+    """Past quarters forecast again from every week.
+
+    Attributes:
+        company: whose.
+        replayed: rows of `backtest_revenue`.
+        weeks: `record_by_week` of them.
+        parts: `parts_by_week` of them.
+    """
+
+    company: str
+    replayed: pd.DataFrame
+    weeks: pd.DataFrame
+    parts: pd.DataFrame
+
+    @property
+    def quarters(self) -> int:
+        """How many quarters are judged."""
+        quarterly = self.replayed[self.replayed["grain"] == "quarter"]
+        return int(quarterly.loc[quarterly["horizon"] == 0, "period"].nunique())
+
+    def write(self, folder: Path) -> Path:
+        """Write the frames, `record.svg` and `record.html` into `folder`; the page's path."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.replayed.to_parquet(folder / "forecast_backtest.parquet", index=False)
+        self.weeks.to_parquet(folder / "forecast_record.parquet", index=False)
+        self.parts.to_parquet(folder / "forecast_parts.parquet", index=False)
+        title = f"The forecast of the quarter at {self.company}, week by week"
+        drawn = svg(draw_record_by_week(self.weeks, self.parts), name="record", title=title)
+        (folder / "record.svg").write_text(drawn + "\n", encoding="utf-8")
+        page = folder / "record.html"
+        page.write_text(self._page(title), encoding="utf-8")
+        return page
+
+    def _page(self, title: str) -> str:
+        shown = picture(
+            "record",
+            title,
+            lambda width: draw_record_by_week(self.weeks, self.parts, width=width),
+            caption="Lines: how far off the quarter's forecast was, on average, by the week in which it"
+            " was made. Bars at the dots: one standard error.",
+        )
+        template = page_environment().get_template("record.html.jinja")
+        return template.render(
+            title=title, company=self.company, quarters=self.quarters, light=ROLES, dark=DARK,
+            picture=shown, skills=skill_table(self.weeks), levels=level_table(self.weeks),
+        )  # fmt: skip
+
+
+def replay_weeks(
+    warehouse: Warehouse, settings: Settings, *, as_of: datetime, quarters: int
+) -> WeeklyRecord:
+    """Forecast every week of the last `quarters` again, with the deal model of the latest run's kind.
+
+    Raises:
+        DataError: the record is too short to have forecast any of those weeks.
+    """
+    run = latest_run(settings.runs)
+    spec = FeatureSpec.from_json(json.dumps(run.read_json("feature_spec")))
+    prepared = restore_prepared(run.read_frame("dataset"), run.read_json("borders"))
+    origins = weekly_origins(as_of=as_of, settings=settings, quarters=quarters)
+    origins = usable_origins(origins, prepared.data)
+    if not origins:
+        raise DataError(
+            f"no week of the last {quarters} quarters before {as_of:%Y-%m-%d} can be replayed: nothing"
+            " had been won and lost by then; ask for fewer quarters, or wait for more history"
+        )
+    Progress(()).say(f"replaying {len(origins):,} weeks")
+    model = DealScores.load(model_folder(run))
+    scorer = past_scorer(warehouse, prepared, model, spec, settings, origins=origins)
+    told = backtest_revenue(warehouse, scorer, origins=origins, settings=settings, as_of=as_of)
+    return WeeklyRecord(
+        settings.company.name, told, record_by_week(told, seed=settings.seed), parts_by_week(told)
+    )
+
+
+def skill_table(weeks: pd.DataFrame) -> Table | None:
+    """What this forecast saves of each other method's miss, at the company, in a few weeks."""
+    rows = weeks[weeks["level"] == "company"] if len(weeks) else weeks
+    told = [week for week in TOLD_WEEKS if (rows["week"] == week).any()] if len(rows) else []
+    if not told:
+        return None
+    by: dict[Any, dict[Any, Any]] = rows.set_index(["method", "week"]).to_dict(orient="index")
+    methods = [name for name in OTHERS if (rows["method"] == name).any()]
+    cells = [
+        [method_name(method), *(_skill(by.get((method, week))) for week in told)]
+        for method in methods
+    ]
+    heads = ["Miss saved beside", *(f"Week {week}" for week in told)]
+    return Table(heads, cells, numeric=range(1, len(heads)))
+
+
+def level_table(weeks: pd.DataFrame) -> Table | None:
+    """This forecast at every level: miss and coverage over all weeks, each week counting alike."""
+    ours = weeks[weeks["method"] == OURS] if len(weeks) else weeks
+    if ours.empty:
+        return None
+    means = ours.groupby("level", sort=False)[["wape", "bias", "coverage_80", "coverage_95"]].mean()
+    pairs = ours.groupby("level", sort=False)["pairs"].sum()
+    rows = [
+        [str(level).capitalize(), f"{pairs[level]:,}", *(percent(value) for value in figures)]
+        for level, figures in zip(means.index, means.to_numpy(dtype=float), strict=True)
+    ]
+    heads = ["Level", "Forecasts", "Mean miss", "Leaning", "80% range held", "95% range held"]
+    return Table(heads, rows, numeric=range(1, len(heads)))
+
+
+def _skill(row: dict[Any, Any] | None) -> str:
+    if row is None or pd.isna(row["skill"]):
+        return "–"
+    told = percent(float(row["skill"]))
+    if pd.isna(row["skill_low"]):
+        return told
+    low, high = (percent(float(row[name])) for name in ("skill_low", "skill_high"))
+    return f"{told} ({low}\u00a0to\u00a0{high})"
