@@ -17,6 +17,7 @@ from salesops_ml.app.revenue import (
     usable_origins,
 )
 from salesops_ml.models import DealScores
+from salesops_ml.models.hazard_table import HazardTable
 from salesops_ml.settings import Settings
 from salesops_ml.snapshots import FeatureSpec, is_dated, open_deals
 
@@ -55,8 +56,11 @@ def _forecast(job: Job, prepared: Prepared, model: DealScores, spec: FeatureSpec
         as_of = job.as_of(warehouse)
         with job.progress.step("forecast backtest"):
             origins = default_origins(as_of=as_of, settings=settings)
-            origins = usable_origins(origins, prepared.data)
-            scorer = past_scorer(warehouse, prepared, model, spec, settings, origins=origins)
+            origins = usable_origins(warehouse, origins)
+            plain = isinstance(model.timing, HazardTable)
+            scorer = past_scorer(
+                warehouse, prepared.data, spec, settings, origins=origins, plain=plain
+            )
             record = backtest_revenue(
                 warehouse, scorer, origins=origins, settings=settings, as_of=as_of
             )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from salesops_ml.app.deal_model import Prepared
+from salesops_ml.app.past_pipeline import PastPipeline, fit_past_pipeline
 from salesops_ml.evaluation.splits import labels_at
 from salesops_ml.forecasts.backtest_scores import backtest_summary
 from salesops_ml.forecasts.outlook import local_day
@@ -18,19 +18,15 @@ from salesops_ml.forecasts.quota_chance import quota_chance
 from salesops_ml.forecasts.time_machine import fitting_days
 from salesops_ml.kpis.facts import Facts
 from salesops_ml.kpis.quota import node_quotas
-from salesops_ml.models import Curves, DealScores
+from salesops_ml.models import Curves
 from salesops_ml.models.hazard_table import HazardTable
-from salesops_ml.models.hazards import HazardModel, Looks
 from salesops_ml.models.rehearsal import LEAST_OUTCOMES, fewest_outcomes
 from salesops_ml.models.voices import fit_table
 from salesops_ml.periods import Grain, fiscal_month, period_of
 from salesops_ml.settings import Settings
 from salesops_ml.snapshots import FeatureSpec, open_deals_on
+from salesops_ml.snapshots.closings import closings
 from salesops_ml.warehouse import Warehouse
-
-REPLAY_ROWS = 30_000
-"""Rows at risk that a replayed model learns from, in half as many trees that learn twice as fast: enough
-for the pipeline's total."""
 
 
 def scored_pipeline(deals: pd.DataFrame, curves: Curves, *, as_of: datetime) -> ScoredPipeline:
@@ -46,24 +42,28 @@ def scored_pipeline(deals: pd.DataFrame, curves: Curves, *, as_of: datetime) -> 
 
 def past_scorer(
     warehouse: Warehouse,
-    prepared: Prepared,
-    model: DealScores,
+    data: pd.DataFrame,
     spec: FeatureSpec,
     settings: Settings,
     *,
     origins: Sequence[datetime],
+    plain: bool = False,
 ) -> Callable[[datetime], ScoredPipeline]:
     """Scores the deals open on each of `origins` with hazards learned from what was known then.
 
     Days within four weeks share one fit, that of the first of them.
+
+    Args:
+        data: every look with its outcome (`snapshots.build_dataset`).
+        spec: which features the looks have.
+        plain: whether the table of stage and age is asked instead, as where no model beats it.
     """
     seen = open_deals_on(warehouse, spec, origins)
-    trees = model.timing.trees if isinstance(model.timing, HazardModel) else None
     fitted = fitting_days(origins)
 
     @lru_cache(maxsize=1)
-    def fit(day: datetime) -> HazardModel | HazardTable:
-        return _fit_then(prepared.data, settings, day, model, trees)
+    def fit(day: datetime) -> PastPipeline | HazardTable:
+        return _fit_then(data, settings, day, plain)
 
     def score(origin: datetime) -> ScoredPipeline:
         deals = seen[seen["as_of"] == pd.Timestamp(origin)].reset_index(drop=True)
@@ -74,40 +74,26 @@ def past_scorer(
 
 
 def _fit_then(
-    data: pd.DataFrame,
-    settings: Settings,
-    origin: datetime,
-    model: DealScores,
-    trees: tuple[int, int] | None,
-) -> HazardModel | HazardTable:
+    data: pd.DataFrame, settings: Settings, origin: datetime, plain: bool
+) -> PastPipeline | HazardTable:
     """A model of the day: looks before it, outcomes as known on it."""
     before = data[data["as_of"] < pd.Timestamp(origin)]
     labels = labels_at(before, origin)
-    few = fewest_outcomes(before, labels) < LEAST_OUTCOMES
-    if trees is None or model.encoder is None or few:
+    if plain or fewest_outcomes(before, labels) < LEAST_OUTCOMES:
         return fit_table(before, labels, settings, by_stage=True)
-    quick = {
-        "max_period_rows": REPLAY_ROWS,
-        "learning_rate": min(2 * settings.models.learning_rate, 1.0),
-    }
-    models = settings.models.model_copy(update=quick)
-    return HazardModel.fit(
-        Looks.of(before, labels),
-        encoder=model.encoder.fit(before),
-        models=models,
-        seed=settings.seed,
-        threads=settings.threads,
-        trees=(trees[0] // 2 + 1, trees[1] // 2 + 1),
+    return fit_past_pipeline(before, labels, settings)
+
+
+def usable_origins(warehouse: Warehouse, origins: Sequence[datetime]) -> list[datetime]:
+    """The origins before which at least one deal was known to be won, and one to be lost."""
+    ends = closings(warehouse)
+    found = ends.agg(
+        won=ends.recorded_at.min(where=ends.won), lost=ends.recorded_at.min(where=ends.lost)
     )
-
-
-def usable_origins(origins: Sequence[datetime], data: pd.DataFrame) -> list[datetime]:
-    """The origins before which at least one deal was won and one lost, and looks exist."""
-    ended = data["as_of"] + pd.to_timedelta(data["days_to_outcome"], unit="D")
-    firsts = [ended[data["outcome"] == word].min() for word in ("won", "lost")]
-    if any(pd.isna(first) for first in firsts):
+    firsts = found.to_pyarrow().to_pandas().iloc[0]
+    if firsts.isna().any():
         return []
-    return [origin for origin in origins if pd.Timestamp(origin) > max(firsts)]
+    return [origin for origin in origins if pd.Timestamp(origin) > firsts.max()]
 
 
 def quota_outlook(

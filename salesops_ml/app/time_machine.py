@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -10,13 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from salesops_ml.app.deal_model import restore_prepared
-from salesops_ml.app.deployment import model_folder
 from salesops_ml.app.progress import Progress
 from salesops_ml.app.report import page_environment
 from salesops_ml.app.report_parts import Table, picture
 from salesops_ml.app.revenue import past_scorer, usable_origins
-from salesops_ml.app.run_folder import latest_run
 from salesops_ml.errors import DataError
 from salesops_ml.figures.numbers import percent
 from salesops_ml.figures.record_by_week import OTHERS, OURS, draw_record_by_week
@@ -26,9 +22,8 @@ from salesops_ml.figures.words import method_name
 from salesops_ml.forecasts.backtest import backtest_revenue
 from salesops_ml.forecasts.skill import parts_by_week, record_by_week
 from salesops_ml.forecasts.time_machine import weekly_origins
-from salesops_ml.models import DealScores
 from salesops_ml.settings import Settings
-from salesops_ml.snapshots import FeatureSpec
+from salesops_ml.snapshots import build_dataset, is_dated, learn_spec
 from salesops_ml.warehouse import Warehouse
 
 TOLD_WEEKS = (1, 4, 8, 12)
@@ -87,24 +82,25 @@ class WeeklyRecord:
 def replay_weeks(
     warehouse: Warehouse, settings: Settings, *, as_of: datetime, quarters: int
 ) -> WeeklyRecord:
-    """Forecast every week of the last `quarters` again, with the deal model of the latest run's kind.
+    """Forecast every week of the last `quarters` again, as if each were today.
+
+    Which features there are is learned on the first of those weeks, and models on what was known when
+    they speak; no run needs to have been made.
 
     Raises:
         DataError: the record is too short to have forecast any of those weeks.
     """
-    run = latest_run(settings.runs)
-    spec = FeatureSpec.from_json(json.dumps(run.read_json("feature_spec")))
-    prepared = restore_prepared(run.read_frame("dataset"), run.read_json("borders"))
-    origins = weekly_origins(as_of=as_of, settings=settings, quarters=quarters)
-    origins = usable_origins(origins, prepared.data)
+    asked = weekly_origins(as_of=as_of, settings=settings, quarters=quarters)
+    origins = usable_origins(warehouse, asked) if is_dated(warehouse) else []
     if not origins:
         raise DataError(
             f"no week of the last {quarters} quarters before {as_of:%Y-%m-%d} can be replayed: nothing"
             " had been won and lost by then; ask for fewer quarters, or wait for more history"
         )
     Progress(()).say(f"replaying {len(origins):,} weeks")
-    model = DealScores.load(model_folder(run))
-    scorer = past_scorer(warehouse, prepared, model, spec, settings, origins=origins)
+    spec = learn_spec(warehouse, settings, as_of=origins[0])
+    data = build_dataset(warehouse, settings, spec, as_of=as_of)
+    scorer = past_scorer(warehouse, data, spec, settings, origins=origins)
     told = backtest_revenue(warehouse, scorer, origins=origins, settings=settings, as_of=as_of)
     return WeeklyRecord(
         settings.company.name, told, record_by_week(told, seed=settings.seed), parts_by_week(told)

@@ -53,7 +53,7 @@ def test_the_record_is_empty_and_teaches_nothing(run: RunFolder) -> None:
 
 
 def test_the_command_names_the_setting(run: RunFolder, settings: Settings) -> None:
-    told = commands.backtest(settings)
+    told = commands.latest_record(settings)
     assert "forecast.backtest_origins" in told.text
     assert told.values == []
 
