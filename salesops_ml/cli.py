@@ -149,11 +149,23 @@ def tune(
 
 
 @app.command()
-def forecast(config: Config = DEFAULT_CONFIG, as_of: AsOf = None, json: Json = None) -> None:
-    """Forecast revenue with the champion."""
+def forecast(
+    config: Config = DEFAULT_CONFIG,
+    supposed: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--what-if",
+            help="Suppose lost:DEAL, won:DEAL, slip:DEAL=DATE, amount:DEAL=NUMBER,"
+            " win-rate:COLUMN=VALUE=POINTS, leaves:REP or leaves:REP=OTHER; may be repeated.",
+        ),
+    ] = None,
+    as_of: AsOf = None,
+    json: Json = None,
+) -> None:
+    """Forecast revenue with the champion, as things are or as supposed."""
     from salesops_ml.app import commands
 
-    _tell(commands.forecast(_settings(config, as_of=as_of)), json)
+    _tell(commands.forecast(_settings(config, as_of=as_of), supposed or ()), json)
 
 
 @app.command()

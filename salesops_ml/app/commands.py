@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from salesops_ml.periods import parse_moment
 from salesops_ml.settings import Settings, SyntheticSource
 from salesops_ml.warehouse import Warehouse, truth_folder
+
+if TYPE_CHECKING:
+    from salesops_ml.forecasts.combine import Weights
+    from salesops_ml.forecasts.pipeline_roll_up import ScoredPipeline
+    from salesops_ml.forecasts.what_if import Change
 
 
 @dataclass(frozen=True)
@@ -65,24 +70,50 @@ def profile(settings: Settings) -> Told:
     return Told("\n".join(lines), values)
 
 
-def forecast(settings: Settings) -> Told:
-    """Score the open deals with the champion and forecast revenue from them."""
+def forecast(settings: Settings, supposed: Sequence[str] = ()) -> Told:
+    """Score the open deals with the champion and forecast revenue from them, as is or as supposed."""
     from salesops_ml.app.revenue import scored_pipeline
     from salesops_ml.forecasts.revenue import forecast_revenue
+    from salesops_ml.forecasts.what_if import parse_change
     from salesops_ml.registry import load_champion
     from salesops_ml.snapshots import open_deals
 
+    changes = [parse_change(text) for text in supposed]
     deal_model = load_champion(settings, settings.registry.deal_model).model
     revenue = load_champion(settings, settings.registry.revenue_model).model
     with _open(settings) as (warehouse, as_of):
         deals = open_deals(warehouse, deal_model.spec, as_of=as_of)
         pipeline = scored_pipeline(deals, deal_model.curves(deals), as_of=as_of)
+        if changes:
+            return _supposed(warehouse, pipeline, settings, revenue.weights, changes)
         frame = forecast_revenue(
             warehouse, pipeline, as_of=as_of, settings=settings, weights=revenue.weights
         )
     company = frame[frame["node"] == "company"]
     columns = ["grain", "period", "mean", "p10", "p50", "p90", "closed", "from_open", "from_new"]
     return Told(_table(company[columns]), _records(frame))
+
+
+def _supposed(
+    warehouse: Warehouse,
+    pipeline: ScoredPipeline,
+    settings: Settings,
+    weights: Weights,
+    changes: list[Change],
+) -> Told:
+    """The forecast before and after the changes."""
+    from salesops_ml.forecasts.history import read_history
+    from salesops_ml.forecasts.model import learn_revenue_model
+    from salesops_ml.forecasts.what_if import ASSOCIATION, what_if
+
+    history = read_history(warehouse, as_of=pipeline.as_of, settings=settings)
+    model = learn_revenue_model(history, settings, weights)
+    frame = what_if(model, pipeline, history, changes)
+    moved = frame[(frame["node"] == "company") | (frame["difference"].abs() >= 0.5)]
+    wide = moved[moved["node"].str.count("/") <= 1]
+    shown = ["node", "period", "before", "after", "difference", "p10_after", "p90_after"]
+    text = f"as of {pipeline.as_of}, {ASSOCIATION}:\n{_table(wide[shown])}"
+    return Told(text, {"as_of": pipeline.as_of, "rows": _records(frame)})
 
 
 def backtest(settings: Settings, *, quarters: int, out: Path) -> Told:

@@ -11,8 +11,10 @@ from salesops_ml.forecasts.quota_chance import quota_chance
 from salesops_ml.forecasts.revenue import fit_revenue_model, forecast_revenue
 from salesops_ml.forecasts.series import forecast_series, series_rules
 from salesops_ml.forecasts.waterfall import pipeline_waterfall
+from salesops_ml.forecasts.what_if import Change, parse_change, what_if
 
 __all__ = [
+    "Change",
     "RevenueModel",
     "ScoredPipeline",
     "Weights",
@@ -24,9 +26,11 @@ __all__ = [
     "forecast_revenue",
     "forecast_series",
     "learn_weights",
+    "parse_change",
     "pipeline_waterfall",
     "quota_chance",
     "read_history",
     "sample_hierarchy",
     "series_rules",
+    "what_if",
 ]

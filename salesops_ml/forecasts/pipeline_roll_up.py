@@ -21,7 +21,7 @@ from scipy.special import ndtri
 from scipy.stats import norm
 
 from salesops_ml.errors import ModelError
-from salesops_ml.forecasts.batch import Floats, Ints
+from salesops_ml.forecasts.batch import Bools, Floats, Ints
 from salesops_ml.forecasts.closing_amounts import ClosingAmounts
 from salesops_ml.forecasts.lag_to_win import LateRates
 
@@ -36,7 +36,8 @@ class ScoredPipeline:
     Attributes:
         as_of: the day that the deals were scored on.
         deals: one row per open deal: `deal_id`, `amount` (company currency, NaN where not known),
-            and, where the caller places them in the tree, `node` (leaf path). Others are kept.
+            and, where the caller places them in the tree, `node` (leaf path); `wait_days`, during
+            which nothing happens to the deal before its curves begin. Others are kept.
         days: days after `as_of` at which the curves are told, rising; linear in between.
         cif_won: chance of having won by each day, (deals, days).
         cif_lost: chance of having lost by each day, (deals, days).
@@ -85,7 +86,22 @@ class ScoredPipeline:
             rhythm: factor on the rate of winning before each day, used beyond the curves only.
             late: the company's rates there.
         """
+        waits = self._waits()
+        done = np.empty((len(self.deals), len(days)))
+        for wait in np.unique(waits):
+            rows = waits == wait
+            done[rows] = self._started(rows, np.maximum(days - wait, 0.0), rhythm, late)
+        return done
+
+    def _waits(self) -> Floats:
+        if "wait_days" not in self.deals.columns:
+            return np.zeros(len(self.deals))
+        return np.asarray(self.deals["wait_days"].fillna(0.0), dtype=np.float64)
+
+    def _started(self, rows: Bools, days: Floats, rhythm: Floats, late: LateRates) -> Floats:
+        """`won_by` of some deals by days since their curves began."""
         grid, won, lost = self._from_zero()
+        won, lost = won[rows], lost[rows]
         inside = _interpolated(grid, won, np.minimum(days, grid[-1]))
         beyond = np.maximum(days - grid[-1], 0.0)
         if not beyond.any():
@@ -182,7 +198,11 @@ def _simulate(
     shock: float,
     rng: np.random.Generator,
 ) -> Floats:
-    """Revenue by leaf, month and sample; deals in chunks that fit in memory."""
+    """Revenue by leaf, month and sample; deals in chunks that fit in memory.
+
+    Every deal draws its luck and its ratio whether it is won or not, so that what becomes of one deal
+    changes no other's.
+    """
     months, samples = edges.shape[1], len(factor)
     total = np.zeros(leaf_count * months * samples)
     step = max(1, _CHUNK_CELLS // max(samples, 1))
@@ -190,12 +210,13 @@ def _simulate(
     for start in range(0, len(base), step):
         rows = slice(start, start + step)
         luck = own * rng.standard_normal((len(base[rows]), samples)) - shock * factor
+        pick = rng.integers(len(amounts.ratios), size=luck.shape)
         month = np.zeros(luck.shape, dtype=np.int8)
         for edge in edges[rows].T:
             month += luck > edge[:, None]
         deal, sample = np.nonzero(month < months)
         won_in = month[deal, sample].astype(np.int64)
-        ratio = amounts.ratios[rng.integers(len(amounts.ratios), size=len(deal))]
+        ratio = amounts.ratios[pick[deal, sample]]
         cell = (leaves[rows][deal] * months + won_in) * samples + sample
         total += np.bincount(cell, weights=base[rows][deal] * ratio, minlength=len(total))
     return total.reshape(leaf_count, months, samples)

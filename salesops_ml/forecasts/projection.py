@@ -58,13 +58,20 @@ class Projection:
         bottom_up = (self.open_mean + self.new_mean).sum(axis=0)
         return future_factors(bottom_up, self.series_future, weights)
 
-    def frame(self, weights: Weights | None = None) -> pd.DataFrame:
+    def frame(
+        self, weights: Weights | None = None, *, factors: Floats | None = None
+    ) -> pd.DataFrame:
         """The forecast in the columns of forecast.parquet; bottom-up alone without `weights`.
 
         One row per node and period: months first, then quarters, nodes from the root down.
+
+        Args:
+            weights: lessons of the past.
+            factors: what to scale each month by; those of `weights` by default.
         """
         months = len(self.view.months)
-        factors = np.ones(months) if weights is None else self.factors(weights)
+        if factors is None:
+            factors = np.ones(months) if weights is None else self.factors(weights)
         lookback = np.zeros((len(self.tree.leaves), months))
         lookback[:, 0] = self.closed.month
         monthly = self._rows("month", np.eye(months), lookback, factors, weights)

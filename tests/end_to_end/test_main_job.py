@@ -99,6 +99,7 @@ def test_every_command_answers_in_words_and_in_json(workspace: Workspace) -> Non
         ["ingest"],
         ["kpis"],
         ["forecast"],
+        ["forecast", "--what-if", "win-rate:node=company=+5"],
         ["backtest", "--latest"],
         ["backtest", "--quarters", "1", "--out", "record"],
         ["mine", "--out", "map"],
@@ -106,6 +107,8 @@ def test_every_command_answers_in_words_and_in_json(workspace: Workspace) -> Non
     ):
         done = workspace.salesops(*words, "--config", SMALL, "--json", "-")
         assert json.loads(done.stdout)
+    refused = workspace.salesops("forecast", "--config", SMALL, "--what-if", "lost:none", code=2)
+    assert "deal `none` is not open" in refused.stderr
     assert "nothing new" in workspace.salesops("ingest", "--config", SMALL).stdout
     assert (workspace.path / "map" / "process_map.html").exists()
     page = (workspace.path / "record" / "record.html").read_text()
