@@ -9,6 +9,7 @@ from datetime import datetime
 
 from salesops_ml.app.progress import Progress
 from salesops_ml.app.run_folder import RunFolder
+from salesops_ml.forecasts.submissions import with_submissions
 from salesops_ml.periods import parse_moment
 from salesops_ml.settings import Settings
 from salesops_ml.snapshots import is_dated, record_end
@@ -26,9 +27,9 @@ class Job:
 
     @contextmanager
     def warehouse(self) -> Iterator[Warehouse]:
-        """The warehouse of the settings, open for reading."""
+        """The warehouse of the settings, open for reading, with what people submitted."""
         with Warehouse.open(self.settings.warehouse, threads=self.settings.threads) as warehouse:
-            yield warehouse
+            yield with_submissions(warehouse, self.settings.warehouse)
 
     def as_of(self, warehouse: Warehouse) -> datetime:
         """The day that the run speaks of: the configured one, or the end of the record.

@@ -195,6 +195,31 @@ def backtest(
 
 
 @app.command()
+def submit(
+    node: Annotated[str, typer.Option("--node", help="Path in the hierarchy, e.g. company/EMEA.")],
+    period: Annotated[str, typer.Option("--period", help="Month or quarter, e.g. 2026-Q4.")],
+    amount: Annotated[float, typer.Option("--amount", help="What it will bring in all.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why, in a few words.")],
+    category: Annotated[
+        str, typer.Option("--category", help="commit (scored later), best_case or pipeline.")
+    ] = "commit",
+    author: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--author", help="Who says so; the user of this machine if absent."),
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+    as_of: AsOf = None,
+    json: Json = None,
+) -> None:
+    """Store what a person says a period will bring; it is never mixed into the model, but scored."""
+    from salesops_ml.app import commands
+
+    said = {"node": node, "period": period, "amount": amount, "reason": reason}
+    settings = _settings(config, as_of=as_of)
+    _tell(commands.submit(settings, category=category, author=author, **said), json)
+
+
+@app.command()
 def mine(
     config: Config = DEFAULT_CONFIG,
     as_of: AsOf = None,

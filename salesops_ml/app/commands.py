@@ -143,6 +143,16 @@ def latest_record(settings: Settings) -> Told:
     return Told(_table(frame[shown], digits=3), _records(frame))
 
 
+def submit(settings: Settings, *, author: str | None, **said: Any) -> Told:
+    """Store what a person says a period will bring."""
+    from salesops_ml.app.overrides import submit_forecast, this_user, words_of
+
+    said |= {"author": this_user() if author is None else author}
+    with _open(settings) as (warehouse, as_of):
+        told = submit_forecast(warehouse, settings, as_of=as_of, submitted_at=_now(), **said)
+    return Told(words_of(told, settings), told)
+
+
 def mine(settings: Settings, out: Path) -> Told:
     """Bottlenecks, and the map in `out`."""
     from salesops_ml.figures.process_map import draw_map, map_page
@@ -262,9 +272,11 @@ def report(settings: Settings) -> Told:
 def _open(settings: Settings) -> Iterator[tuple[Warehouse, datetime]]:
     """The warehouse, and the day that the command speaks of: today where nothing is dated."""
     from salesops_ml.app.progress import Progress
+    from salesops_ml.forecasts.submissions import with_submissions
     from salesops_ml.snapshots import is_dated, later_than_the_end, record_end
 
     with Warehouse.open(settings.warehouse, threads=settings.threads) as warehouse:
+        with_submissions(warehouse, settings.warehouse)
         if settings.as_of is not None:
             as_of = parse_moment(settings.as_of)
             if warning := later_than_the_end(warehouse, as_of=as_of):

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from salesops_ml.app.report_files import RunFiles
+from salesops_ml.app.report_overrides import submitted_table
 from salesops_ml.app.report_parts import Picture, Table, counted, picture
 from salesops_ml.figures.forecast_fan import draw_forecast_fan
 from salesops_ml.figures.forecast_record import draw_forecast_record
@@ -25,6 +26,7 @@ class ForecastSection:
     nodes: Table | None
     nodes_words: str
     quotas: Table | None
+    submitted: Table | None
     record: Picture | None
     record_words: str
 
@@ -34,7 +36,7 @@ def build_forecast(files: RunFiles) -> ForecastSection:
     table, words = _nodes(files)
     record = _record(files)
     return ForecastSection(
-        _fan(files), table, words, _quotas(files), record,
+        _fan(files), table, words, _quotas(files), submitted_table(files), record,
         "" if record else "No past day could be replayed yet, so there is no record to show.",
     )  # fmt: skip
 
