@@ -10,6 +10,7 @@ from pipelines import data_preparation
 from pipelines.job import Job
 from salesops_ml.app.deal_model import Prepared, predict_test, train
 from salesops_ml.app.deployment import model_folder
+from salesops_ml.app.leaders import leader_answers
 from salesops_ml.app.overrides import known_words
 from salesops_ml.app.revenue import (
     past_scorer,
@@ -77,4 +78,7 @@ def _forecast(job: Job, prepared: Prepared, model: DealScores, spec: FeatureSpec
             job.folder.write_frame("forecast", forecast)
             outlook = quota_outlook(warehouse, forecast, as_of=as_of, settings=settings)
             job.folder.write_frame("quota_chance", outlook)
+            answers = leader_answers(warehouse, revenue, pipeline, forecast, outlook, settings)
+            for name, frame in answers.items():
+                job.folder.write_frame(name, frame)
             job.folder.write_frame("submissions", known_words(warehouse, as_of=as_of))

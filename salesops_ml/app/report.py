@@ -12,6 +12,7 @@ from salesops_ml.app.report_files import RunFiles
 from salesops_ml.app.report_forecast import build_forecast
 from salesops_ml.app.report_headline import build_headline
 from salesops_ml.app.report_kpis import build_kpis
+from salesops_ml.app.report_leaders import build_leaders
 from salesops_ml.app.report_method import build_method
 from salesops_ml.app.report_pipeline import build_pipeline
 from salesops_ml.app.report_trust import build_trust
@@ -58,6 +59,7 @@ def _sections(files: RunFiles) -> dict[str, Any]:
         "dark": DARK,
         "headline": build_headline(files),
         "forecast": build_forecast(files),
+        "leaders": build_leaders(files),
         "bottlenecks": build_bottlenecks(files),
         "pipeline": build_pipeline(files),
         "kpis": build_kpis(files),
