@@ -8,9 +8,10 @@ import pandas as pd
 
 from salesops_ml.app.overrides import standing_words
 from salesops_ml.app.report_files import RunFiles
-from salesops_ml.app.report_parts import Table
+from salesops_ml.app.report_parts import Table, counted
 from salesops_ml.figures.numbers import day, money, percent
 from salesops_ml.figures.words import node_name, sentence_case
+from salesops_ml.forecasts.override_value import value_added
 
 MOST_WORDS = 12
 MOST_AUTHORS = 12
@@ -26,6 +27,24 @@ def submitted_table(files: RunFiles) -> Table | None:
     cells = [_word(row, files.currency) for row in rows.to_dict(orient="records")]
     heads = ["", "Period", "Model", "80% range", "Says", "Beside the model", "Who", "Why"]
     return Table(heads, cells, numeric=range(2, 6))
+
+
+def override_words(values: pd.DataFrame, currency: str) -> str:
+    """In a sentence, whether people were nearer than the model; empty where nobody said a word."""
+    if values.empty:
+        return ""
+    total = value_added(values).iloc[0]
+    nearer = percent(total["nearer"] / total["submissions"])
+    periods = counted(int(total["periods"]), "period")
+    words = (
+        f"{counted(int(total['submissions']), 'submission')} of {periods}"
+        f" can be held against what the model said at that moment: {nearer} were nearer."
+    )
+    verb = "saved" if total["value"] >= 0 else "lost"
+    words += f" In all, people {verb} {money(abs(total['value']), currency)} of miss"
+    error = total["value_share_se"]
+    span = "" if pd.isna(error) else f" ± {percent(error)}"
+    return f"{words}, {percent(abs(total['value_share']))}{span} of the model's."
 
 
 def value_table(added: pd.DataFrame, column: str, head: str, currency: str) -> Table | None:

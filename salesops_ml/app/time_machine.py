@@ -9,8 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from salesops_ml.app.overrides import known_words
 from salesops_ml.app.progress import Progress
 from salesops_ml.app.report import page_environment
+from salesops_ml.app.report_overrides import override_words, value_table
 from salesops_ml.app.report_parts import Table, picture
 from salesops_ml.app.revenue import past_scorer, usable_origins
 from salesops_ml.errors import DataError
@@ -20,6 +22,7 @@ from salesops_ml.figures.style import DARK, ROLES
 from salesops_ml.figures.svg import svg
 from salesops_ml.figures.words import method_name
 from salesops_ml.forecasts.backtest import backtest_revenue
+from salesops_ml.forecasts.override_value import override_value, value_added
 from salesops_ml.forecasts.skill import parts_by_week, record_by_week
 from salesops_ml.forecasts.time_machine import weekly_origins
 from salesops_ml.settings import Settings
@@ -38,12 +41,16 @@ class WeeklyRecord:
         replayed: rows of `backtest_revenue`.
         weeks: `record_by_week` of them.
         parts: `parts_by_week` of them.
+        overrides: `override_value` of what people submitted.
+        currency: of all money.
     """
 
     company: str
     replayed: pd.DataFrame
     weeks: pd.DataFrame
     parts: pd.DataFrame
+    overrides: pd.DataFrame
+    currency: str
 
     @property
     def quarters(self) -> int:
@@ -57,6 +64,7 @@ class WeeklyRecord:
         self.replayed.to_parquet(folder / "forecast_backtest.parquet", index=False)
         self.weeks.to_parquet(folder / "forecast_record.parquet", index=False)
         self.parts.to_parquet(folder / "forecast_parts.parquet", index=False)
+        self.overrides.to_parquet(folder / "override_value.parquet", index=False)
         title = f"The forecast of the quarter at {self.company}, week by week"
         drawn = svg(draw_record_by_week(self.weeks, self.parts), name="record", title=title)
         (folder / "record.svg").write_text(drawn + "\n", encoding="utf-8")
@@ -76,7 +84,12 @@ class WeeklyRecord:
         return template.render(
             title=title, company=self.company, quarters=self.quarters, light=ROLES, dark=DARK,
             picture=shown, skills=skill_table(self.weeks), levels=level_table(self.weeks),
+            overrides=override_words(self.overrides, self.currency),
+            authors=self._worth("author", "Who"), nodes=self._worth("node", "Part of the company"),
         )  # fmt: skip
+
+    def _worth(self, column: str, head: str) -> Table | None:
+        return value_table(value_added(self.overrides, by=[column]), column, head, self.currency)
 
 
 def replay_weeks(
@@ -102,8 +115,14 @@ def replay_weeks(
     data = build_dataset(warehouse, settings, spec, as_of=as_of)
     scorer = past_scorer(warehouse, data, spec, settings, origins=origins)
     told = backtest_revenue(warehouse, scorer, origins=origins, settings=settings, as_of=as_of)
+    said = known_words(warehouse, as_of=as_of)
     return WeeklyRecord(
-        settings.company.name, told, record_by_week(told, seed=settings.seed), parts_by_week(told)
+        settings.company.name,
+        told,
+        record_by_week(told, seed=settings.seed),
+        parts_by_week(told),
+        override_value(told, said),
+        settings.company.base_currency,
     )
 
 
