@@ -20,6 +20,8 @@ import pyarrow.compute as pc
 from salesops_ml.errors import UsageError
 
 Grain = Literal["month", "quarter", "year"]
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _MOMENT = pa.timestamp("us")
 MONTHS_IN = {"month": 1, "quarter": 3, "year": 12}
 MONTH_NAMES = (
@@ -201,7 +203,7 @@ def working_days(
         [1.0]
     """
     begin, stop = _moments(start), _moments(end)
-    mask = "".join("1" if day in week else "0" for day in _WEEKDAYS)
+    mask = "".join("1" if day in week else "0" for day in WEEKDAYS)
     off = np.array(list(holidays), dtype="datetime64[D]")
     calendar = np.busdaycalendar(weekmask=mask, holidays=off)
     missing = np.isnat(begin) | np.isnat(stop)
@@ -209,9 +211,6 @@ def working_days(
     safe_stop = np.maximum(np.where(missing, np.datetime64(0, "us"), stop), safe_begin)
     days = _position(safe_stop, calendar) - _position(safe_begin, calendar)
     return np.where(missing, np.nan, days)
-
-
-_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 def _moments(values: npt.ArrayLike) -> npt.NDArray[np.datetime64]:

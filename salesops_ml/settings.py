@@ -16,7 +16,8 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from salesops_ml.errors import ConfigError
-from salesops_ml.periods import MONTH_NAMES
+from salesops_ml.fiscal_calendar import FiscalCalendar, Pattern
+from salesops_ml.periods import MONTH_NAMES, Weekday, fiscal_month
 from salesops_ml.source_settings import Frozen, Source
 from salesops_ml.source_settings import SyntheticSource as SyntheticSource
 
@@ -39,18 +40,33 @@ _Loader.yaml_implicit_resolvers = {
     for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 
-Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-
 
 class Company(Frozen):
-    """Who sells, in which money, on which calendar."""
+    """Who sells, in which money, on which calendar.
+
+    With `fiscal_calendar: 4-4-5` (or 4-5-4, 5-4-4) months are weeks that end on `week_ends`. The year
+    ends on that weekday: the nearest to the end of the month before `fiscal_year_starts`, or the
+    last in that month.
+    """
 
     name: str = "Our company"
     base_currency: str = "EUR"
     time_zone: str = "UTC"
     fiscal_year_starts: str = "january"
+    fiscal_calendar: Pattern = "months"
+    week_ends: Weekday = "sat"
+    year_end: Literal["nearest", "last"] = "nearest"
+    fiscal_year_named: Literal["end", "start"] = "end"
     working_week: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri")
     holidays: tuple[str, ...] = ()
+
+    @property
+    def calendar(self) -> FiscalCalendar:
+        """Which days make a fiscal month, quarter and year."""
+        return FiscalCalendar(
+            fiscal_month(self.fiscal_year_starts), self.fiscal_calendar, self.week_ends,
+            self.year_end, self.fiscal_year_named,
+        )  # fmt: skip
 
     @field_validator("fiscal_year_starts")
     @classmethod

@@ -12,7 +12,7 @@ import pyarrow as pa
 import yaml
 
 from salesops_ml.app.run_folder import RunFolder
-from salesops_ml.periods import Period, fiscal_month, parse_moment, period_of, to_local
+from salesops_ml.periods import Period, parse_moment, to_local
 from salesops_ml.settings import Settings, parse
 
 
@@ -108,8 +108,7 @@ class RunFiles:
         """The fiscal period of `today`."""
         if self.today is None:
             return None
-        first = fiscal_month(self.settings.company.fiscal_year_starts)
-        return period_of(self.today, grain, fiscal_start_month=first)
+        return self.settings.company.calendar.period_of(self.today, grain)
 
     def ending(self, grain: Any) -> str | None:
         """The label of the period of `today` where it ends within a day: it is as good as over."""

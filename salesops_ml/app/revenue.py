@@ -22,7 +22,7 @@ from salesops_ml.models import Curves
 from salesops_ml.models.hazard_table import HazardTable
 from salesops_ml.models.rehearsal import LEAST_OUTCOMES, fewest_outcomes
 from salesops_ml.models.voices import fit_table
-from salesops_ml.periods import Grain, fiscal_month, period_of
+from salesops_ml.periods import Grain
 from salesops_ml.settings import Settings
 from salesops_ml.snapshots import FeatureSpec, open_deals_on
 from salesops_ml.snapshots.closings import closings
@@ -101,9 +101,9 @@ def quota_outlook(
 ) -> pd.DataFrame:
     """The chance of every quota of the month and the quarter that `as_of` lies in (`quota_chance`)."""
     company = settings.company
-    day, first = local_day(as_of, company.time_zone), fiscal_month(company.fiscal_year_starts)
+    day = local_day(as_of, company.time_zone)
     grains: tuple[Grain, ...] = ("month", "quarter")
-    periods = [period_of(day, grain, fiscal_start_month=first) for grain in grains]
+    periods = [company.calendar.period_of(day, grain) for grain in grains]
     with Facts.known(warehouse, as_of=as_of, settings=settings, periods=periods) as facts:
         quotas = node_quotas(facts).to_pyarrow().to_pandas()
     quotas = quotas.assign(quota=quotas["quota"].astype("float64"))

@@ -17,7 +17,7 @@ from salesops_ml.forecasts.history import History
 from salesops_ml.forecasts.model import RevenueModel
 from salesops_ml.forecasts.outlook import Outlook, local_day
 from salesops_ml.forecasts.projection import Closed
-from salesops_ml.periods import Period, periods_between
+from salesops_ml.periods import Period
 
 RUN_RATES = {"run_rate": 12, "run_rate_3": 3}
 """Months that each run rate averages over."""
@@ -93,6 +93,6 @@ def _whole_months(first: pd.Timestamp, view: Outlook, most: int) -> list[Period]
     """The last whole months before that of `as_of`, none before the second month of the record."""
     current = view.months[0].start
     began = min(local_day(first.floor("us").to_pydatetime(), view.time_zone), current)
-    months = periods_between(began, current, "month", fiscal_start_month=view.fiscal_start_month)
+    months = view.calendar.periods_between(began, current, "month")
     known = months[1:-1] or months[:-1]
     return known[-most:]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from salesops_ml.forecasts.batch import Floats
 from salesops_ml.forecasts.evidence import Evidence
 from salesops_ml.forecasts.history import History
 from salesops_ml.forecasts.model import RevenueModel
-from salesops_ml.periods import Grain, Period, period_of
+from salesops_ml.periods import Grain, Period
 
 EARLIER = 8
 """Earlier periods that a rate is learned from."""
@@ -166,8 +166,7 @@ def _earlier(day: Day, periods: Sequence[Period]) -> Iterator[_Then]:
     line = [periods[0]]
     grain = _grain(periods[0])
     for back in range(1, EARLIER + 1):
-        before = line[-1].start - timedelta(days=1)
-        line.append(period_of(before, grain, fiscal_start_month=view.fiscal_start_month))
+        line.append(view.calendar.before(line[-1], grain))
         begin, end = line[-1].bounds(view.time_zone)
         moment = min(begin + gone, end)
         if pd.isna(first) or moment <= first:

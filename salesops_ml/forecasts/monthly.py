@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -11,11 +12,12 @@ import pandas as pd
 from salesops_ml.forecasts.batch import Floats
 from salesops_ml.forecasts.outlook import Outlook, local_day
 from salesops_ml.forecasts.series import forecast_series
-from salesops_ml.periods import periods_between
+from salesops_ml.periods import Period
 
 _HISTORY = 60
 """Months that a total's past reaches back at most."""
 _Z80 = 1.2816
+_WEEKS_MONTH_DAYS = 91 / 3
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,16 @@ class MonthlyTotals:
         values: totals, (months,); empty where no whole month is known.
         partial: total of everything before, the month of `as_of` included, for want of better.
         partial_months: the time that `partial` covers, in months.
+        lengths, ahead: how long each month of `values`, and each month from that of `as_of` on, is
+            where fiscal months are weeks (1 is a third of a 13-week quarter); None where all count 1.
     """
 
     first: date
     values: Floats
     partial: float
     partial_months: float
+    lengths: Floats | None = None
+    ahead: Floats | None = None
 
 
 def monthly_series(moments: pd.Series[pd.Timestamp], worth: Floats, view: Outlook) -> MonthlyTotals:
@@ -50,7 +56,7 @@ def monthly_series(moments: pd.Series[pd.Timestamp], worth: Floats, view: Outloo
         return MonthlyTotals(current, np.empty(0), 0.0, 1.0)
     earliest = moments.min().floor("us").to_pydatetime()
     began = min(local_day(earliest, view.time_zone), current)
-    months = periods_between(began, current, "month", fiscal_start_month=view.fiscal_start_month)
+    months = view.calendar.periods_between(began, current, "month")
     borders = [month.bounds(view.time_zone)[0] for month in months]
     place = np.searchsorted(np.array(borders, dtype="datetime64[us]"), moments, side="right") - 1
     totals = np.bincount(place, weights=worth, minlength=len(months))
@@ -59,19 +65,30 @@ def monthly_series(moments: pd.Series[pd.Timestamp], worth: Floats, view: Outloo
     first = months[1].start if len(months) > 1 else current
     if len(totals) - 2 > _HISTORY:
         first = months[-1 - _HISTORY].start
-    return MonthlyTotals(first, whole, float(totals.sum()), elapsed)
+    if not view.calendar.by_weeks:
+        return MonthlyTotals(first, whole, float(totals.sum()), elapsed)
+    lengths = _lengths(months[1:-1])[-_HISTORY:]
+    return MonthlyTotals(first, whole, float(totals.sum()), elapsed, lengths, _lengths(view.months))
+
+
+def _lengths(months: Sequence[Period]) -> Floats:
+    days = [(month.end - month.start).days for month in months]
+    return np.array(days, dtype=np.float64) / _WEEKS_MONTH_DAYS
 
 
 def next_months(past: MonthlyTotals, count: int, *, season: int) -> tuple[Floats, Floats]:
     """Mean and standard deviation of the totals of the month of `as_of` and those after it.
 
-    Without a single whole month, the pace so far goes on, give or take half.
+    Without a single whole month, the pace so far goes on, give or take half. Months of four weeks and
+    of five are made equally long before their past is read, and get their own length back.
     """
+    length = np.ones(count) if past.ahead is None else past.ahead[:count]
     if len(past.values) == 0:
         pace = past.partial / past.partial_months
-        return np.full(count, pace), np.full(count, 0.5 * abs(pace))
+        return length * pace, length * 0.5 * abs(pace)
+    values = past.values if past.lengths is None else past.values / past.lengths
     stamps = pd.date_range(past.first, periods=len(past.values), freq="MS")
-    panel = pd.DataFrame({"unique_id": "company", "ds": stamps, "y": past.values})
+    panel = pd.DataFrame({"unique_id": "company", "ds": stamps, "y": values})
     found = forecast_series(panel, horizon=count, season_length=season, freq="MS", levels=(80,))
     mean = found["mean"].to_numpy(dtype=np.float64)
-    return mean, (found["hi_80"].to_numpy(dtype=np.float64) - mean) / _Z80
+    return length * mean, length * (found["hi_80"].to_numpy(dtype=np.float64) - mean) / _Z80

@@ -12,8 +12,9 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from salesops_ml.fiscal_calendar import FiscalCalendar
 from salesops_ml.forecasts.batch import Floats
-from salesops_ml.periods import Period, fiscal_month, period_of, periods_between, periods_from
+from salesops_ml.periods import Period
 from salesops_ml.settings import Company
 
 _DAY = 86_400.0
@@ -29,7 +30,7 @@ class Outlook:
         published: how many of the months are published.
         quarters: the quarters that the published months touch.
         ends: days from `as_of` to the end of each month.
-        time_zone, fiscal_start_month: of the company's calendar.
+        time_zone, calendar: the company's.
     """
 
     as_of: datetime
@@ -38,7 +39,7 @@ class Outlook:
     quarters: tuple[Period, ...]
     ends: Floats
     time_zone: str
-    fiscal_start_month: int
+    calendar: FiscalCalendar
 
     @property
     def starts(self) -> Floats:
@@ -79,19 +80,23 @@ def outlook(as_of: datetime, *, months: int, company: Company) -> Outlook:
         >>> [month.label for month in view.months], [quarter.label for quarter in view.quarters]
         (['2026-02', '2026-03', '2026-04', '2026-05', '2026-06'], ['2026-Q1', '2026-Q2'])
     """
-    first = fiscal_month(company.fiscal_year_starts)
+    calendar = company.calendar
     today = local_day(as_of, company.time_zone)
-    wanted = periods_from(today, "month", months + 1, fiscal_start_month=first)
-    quarters = periods_between(
-        wanted[0].start, wanted[-1].start, "quarter", fiscal_start_month=first
-    )
+    wanted = calendar.periods_from(today, "month", months + 1)
+    quarters = calendar.periods_between(wanted[0].start, wanted[-1].start, "quarter")
     final = quarters[-1].end
     whole = list(wanted)
     while whole[-1].end < final:
-        whole.append(period_of(whole[-1].end, "month", fiscal_start_month=first))
+        whole.append(calendar.period_of(whole[-1].end, "month"))
     ends = [(p.bounds(company.time_zone)[1] - as_of).total_seconds() / _DAY for p in whole]
     return Outlook(
-        as_of, tuple(whole), len(wanted), tuple(quarters), np.array(ends), company.time_zone, first
+        as_of,
+        tuple(whole),
+        len(wanted),
+        tuple(quarters),
+        np.array(ends),
+        company.time_zone,
+        calendar,
     )
 
 

@@ -16,7 +16,7 @@ from salesops_ml.errors import DataError, UsageError
 from salesops_ml.forecasts.hierarchy import Organisation, Tree
 from salesops_ml.forecasts.history import History, read_history
 from salesops_ml.forecasts.outlook import local_day
-from salesops_ml.periods import Period, fiscal_month, period_of
+from salesops_ml.periods import Period
 from salesops_ml.settings import Settings
 from salesops_ml.warehouse import Warehouse
 
@@ -69,12 +69,10 @@ def pacing(
 def _line(history: History, settings: Settings, quarters: int) -> list[Period]:
     """The running quarter and those before it."""
     company = settings.company
-    first = fiscal_month(company.fiscal_year_starts)
     day = local_day(history.as_of, company.time_zone)
-    line = [period_of(day, "quarter", fiscal_start_month=first)]
+    line = [company.calendar.period_of(day, "quarter")]
     for _ in range(quarters):
-        before = line[-1].start - timedelta(days=1)
-        line.append(period_of(before, "quarter", fiscal_start_month=first))
+        line.append(company.calendar.before(line[-1], "quarter"))
     return line
 
 

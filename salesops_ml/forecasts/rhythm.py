@@ -16,7 +16,7 @@ import pandas as pd
 from salesops_ml.forecasts.batch import Floats
 from salesops_ml.forecasts.lag_to_win import LagToWin
 from salesops_ml.forecasts.outlook import Outlook
-from salesops_ml.periods import Period, periods_between
+from salesops_ml.periods import Period
 
 _DAY = 86_400e6
 _RHYTHM_CREDIBLE, _LEVEL_CREDIBLE = 25.0, 50.0
@@ -45,9 +45,7 @@ def learn_pace(deals: pd.DataFrame, lag: LagToWin, view: Outlook, *, since: date
         deals: dated deals: created_at, status, closed_at.
         lag: company rates of winning by age.
     """
-    past = periods_between(
-        since.date(), view.months[0].start, "month", fiscal_start_month=view.fiscal_start_month
-    )[1:-1]
+    past = view.calendar.periods_between(since.date(), view.months[0].start, "month")[1:-1]
     seen, promised = _wins_by_month(deals, lag, view, past)
     places = np.array([_place(month, view) for month in past], dtype=np.int64)
     by_place = [np.bincount(places, weights=counts, minlength=3) for counts in (seen, promised)]
@@ -85,4 +83,4 @@ def _wins_by_month(
 
 def _place(month: Period, view: Outlook) -> int:
     """0, 1 or 2: which month of its fiscal quarter."""
-    return (month.start.month - view.fiscal_start_month) % 3
+    return view.calendar.month_of_quarter(month.start)

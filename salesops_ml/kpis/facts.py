@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from salesops_ml.kpis.history import FOREVER, Field, settled_deals, stays, value_at, values
 from salesops_ml.kpis.nodes import Places, places
-from salesops_ml.periods import Period, fiscal_month, periods_between, utc_midnight
+from salesops_ml.periods import Period, utc_midnight
 from salesops_ml.settings import Settings
 from salesops_ml.warehouse import Warehouse
 
@@ -285,14 +285,14 @@ def recent_periods(as_of: datetime, settings: Settings) -> list[Period]:
         >>> [period.label for period in recent_periods(datetime(2026, 5, 1), settings)]
         ['2026-Q1', '2026-Q2', '2026-04']
     """
-    starts = fiscal_month(settings.company.fiscal_year_starts)
+    calendar = settings.company.calendar
     offset = utc_midnight(as_of.date(), settings.company.time_zone) - datetime.combine(
         as_of.date(), datetime.min.time()
     )
     last = (as_of - offset - _TICK).date()
     first = last - timedelta(days=max(settings.kpis.quarters * 92, settings.kpis.months * 31) + 92)
-    quarters = periods_between(first, last, "quarter", fiscal_start_month=starts)
-    months = periods_between(first, last, "month", fiscal_start_month=starts)
+    quarters = calendar.periods_between(first, last, "quarter")
+    months = calendar.periods_between(first, last, "month")
     return [*quarters[-settings.kpis.quarters :], *months[len(months) - settings.kpis.months :]]
 
 

@@ -6,11 +6,11 @@ A `FeatureSpec` is learned from what was recorded up to a day, and is stored wit
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from salesops_ml.periods import fiscal_month
+from salesops_ml.fiscal_calendar import FiscalCalendar
 from salesops_ml.schema import Attribute
 from salesops_ml.settings import Settings
 from salesops_ml.snapshots.undated import is_dated
@@ -36,7 +36,7 @@ class FeatureSpec:
         kinds: activity kinds that get columns of their own, most frequent first.
         fixed: columns of `deals` declared as known at creation.
         attributes: extra attributes that may be features.
-        fiscal_start_month: first month of the fiscal year, 1..12.
+        fiscal: the fiscal calendar, which says where quarters end.
         stages: open stages that get columns of their own, most often entered first.
         outcomes: outcomes of activities that get columns of their own.
         statuses: statuses of quotes that get columns of their own.
@@ -49,7 +49,7 @@ class FeatureSpec:
     kinds: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
     attributes: tuple[Attribute, ...] = ()
-    fiscal_start_month: int = 1
+    fiscal: FiscalCalendar = field(default_factory=FiscalCalendar)
     stages: tuple[str, ...] = ()
     outcomes: tuple[str, ...] = ()
     statuses: tuple[str, ...] = ()
@@ -71,6 +71,8 @@ class FeatureSpec:
         values["attributes"] = tuple(Attribute(**row) for row in values["attributes"])
         for name, value in values.items():
             values[name] = tuple(value) if isinstance(value, list) else value
+        months_alone = {"starts": values.pop("fiscal_start_month", 1)}
+        values["fiscal"] = FiscalCalendar(**values.pop("fiscal", months_alone))
         return cls(**values)
 
 
@@ -92,7 +94,7 @@ def learn_spec(warehouse: Warehouse, settings: Settings, *, as_of: datetime) -> 
         kinds=usual_kinds(warehouse, as_of=as_of) if "activities" in blocks else (),
         fixed=fixed,
         attributes=attributes,
-        fiscal_start_month=fiscal_month(company.fiscal_year_starts),
+        fiscal=company.calendar,
         stages=usual_stages(warehouse, as_of=as_of) if "stages" in blocks else (),
         outcomes=usual_outcomes(warehouse, as_of=as_of) if "activities" in blocks else (),
         statuses=usual_statuses(warehouse, as_of=as_of) if "quotes" in blocks else (),

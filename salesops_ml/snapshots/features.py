@@ -75,7 +75,7 @@ def _blocks(
     warehouse: Warehouse, spine: ir.Table, states: ir.Table, spec: FeatureSpec, calendar: ir.Table
 ) -> Iterator[ir.Table]:
     """The blocks that the specification names."""
-    yield date_features(states, fiscal_start_month=spec.fiscal_start_month, calendar=calendar)
+    yield date_features(states, fiscal=spec.fiscal, calendar=calendar)
     yield amount_features(states)
     if "stages" in spec.blocks:
         yield stage_features(warehouse, spine, stages=spec.stages, calendar=calendar)
