@@ -174,6 +174,9 @@ def backtest(
     quarters: Annotated[
         int, typer.Option("--quarters", min=1, help="How many past quarters, week by week.")
     ] = 4,
+    every: Annotated[
+        str, typer.Option("--every", help="How often: week, fortnight or month.")
+    ] = "week",
     out: Annotated[Path, typer.Option("--out", help="Folder for record and page.")] = Path(
         "record"
     ),
@@ -191,7 +194,7 @@ def backtest(
     if latest:
         _tell(commands.latest_record(settings), json)
     else:
-        _tell(commands.backtest(settings, quarters=quarters, out=out), json)
+        _tell(commands.backtest(settings, quarters=quarters, every=every, out=out), json)
 
 
 @app.command()

@@ -116,12 +116,12 @@ def _supposed(
     return Told(text, {"as_of": pipeline.as_of, "rows": _records(frame)})
 
 
-def backtest(settings: Settings, *, quarters: int, out: Path) -> Told:
+def backtest(settings: Settings, *, quarters: int, every: str, out: Path) -> Told:
     """Replay the weeks of past quarters; the record, its picture and a page in `out`."""
     from salesops_ml.app.time_machine import replay_weeks
 
     with _open(settings) as (warehouse, as_of):
-        record = replay_weeks(warehouse, settings, as_of=as_of, quarters=quarters)
+        record = replay_weeks(warehouse, settings, as_of=as_of, quarters=quarters, every=every)
     page = record.write(out)
     frame = record.weeks[record.weeks["level"] == "company"]
     wape = frame.pivot(index="method", columns="week", values="wape")

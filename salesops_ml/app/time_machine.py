@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -83,17 +84,28 @@ class WeeklyRecord:
         template = page_environment().get_template("record.html.jinja")
         return template.render(
             title=title, company=self.company, quarters=self.quarters, light=ROLES, dark=DARK,
-            picture=shown, skills=skill_table(self.weeks), levels=level_table(self.weeks),
+            picture=shown, skills=skill_table(self.weeks),
+            levels=level_table(self.weeks, self._levels()),
             overrides=override_words(self.overrides, self.currency),
             authors=self._worth("author", "Who"), nodes=self._worth("node", "Part of the company"),
         )  # fmt: skip
+
+    def _levels(self) -> list[str]:
+        """Names of the levels, the company first."""
+        depths = self.replayed.groupby("level")["node"].first().str.count("/")
+        return [str(level) for level in depths.sort_values().index]
 
     def _worth(self, column: str, head: str) -> Table | None:
         return value_table(value_added(self.overrides, by=[column]), column, head, self.currency)
 
 
 def replay_weeks(
-    warehouse: Warehouse, settings: Settings, *, as_of: datetime, quarters: int
+    warehouse: Warehouse,
+    settings: Settings,
+    *,
+    as_of: datetime,
+    quarters: int,
+    every: str = "week",
 ) -> WeeklyRecord:
     """Forecast every week of the last `quarters` again, as if each were today.
 
@@ -103,7 +115,7 @@ def replay_weeks(
     Raises:
         DataError: the record is too short to have forecast any of those weeks.
     """
-    asked = weekly_origins(as_of=as_of, settings=settings, quarters=quarters)
+    asked = weekly_origins(as_of=as_of, settings=settings, quarters=quarters, every=every)
     origins = usable_origins(warehouse, asked) if is_dated(warehouse) else []
     if not origins:
         raise DataError(
@@ -142,13 +154,14 @@ def skill_table(weeks: pd.DataFrame) -> Table | None:
     return Table(heads, cells, numeric=range(1, len(heads)))
 
 
-def level_table(weeks: pd.DataFrame) -> Table | None:
+def level_table(weeks: pd.DataFrame, levels: Sequence[str]) -> Table | None:
     """This forecast at every level: miss and coverage over all weeks, each week counting alike."""
     ours = weeks[weeks["method"] == OURS] if len(weeks) else weeks
     if ours.empty:
         return None
-    means = ours.groupby("level", sort=False)[["wape", "bias", "coverage_80", "coverage_95"]].mean()
-    pairs = ours.groupby("level", sort=False)["pairs"].sum()
+    means = ours.groupby("level")[["wape", "bias", "coverage_80", "coverage_95"]].mean()
+    means = means.loc[[level for level in levels if level in means.index]]
+    pairs = ours.groupby("level")["pairs"].sum()
     rows = [
         [str(level).capitalize(), f"{pairs[level]:,}", *(percent(value) for value in figures)]
         for level, figures in zip(means.index, means.to_numpy(dtype=float), strict=True)

@@ -11,18 +11,24 @@ from datetime import datetime, timedelta
 
 from salesops_ml.errors import UsageError
 from salesops_ml.forecasts.outlook import local_day
-from salesops_ml.periods import fiscal_month, period_of
 from salesops_ml.settings import Settings
 
 WEEK = timedelta(days=7)
+STEPS = {"week": WEEK, "fortnight": 2 * WEEK, "month": 4 * WEEK}
+"""How far apart the days of a replay may lie; a month is four weeks, so that days keep their place."""
 REFIT_DAYS = 28
 
 
-def weekly_origins(*, as_of: datetime, settings: Settings, quarters: int) -> list[datetime]:
+def weekly_origins(
+    *, as_of: datetime, settings: Settings, quarters: int, every: str = "week"
+) -> list[datetime]:
     """The first moment of every whole week of the last `quarters` that have ended by `as_of`.
 
+    Args:
+        every: a name of `STEPS`; beyond `week`, the first week and those at that distance from it.
+
     Raises:
-        UsageError: fewer than one quarter is asked for.
+        UsageError: fewer than one quarter is asked for, or the step has no such name.
 
     Example:
         >>> days = weekly_origins(as_of=datetime(2026, 4, 9), settings=Settings(), quarters=1)
@@ -31,18 +37,19 @@ def weekly_origins(*, as_of: datetime, settings: Settings, quarters: int) -> lis
     """
     if quarters < 1:
         raise UsageError(f"`quarters` is {quarters}; replay at least 1")
+    if every not in STEPS:
+        raise UsageError(f"`every` is `{every}`; it can be: {', '.join(STEPS)}")
     company = settings.company
-    first = fiscal_month(company.fiscal_year_starts)
-    period = period_of(local_day(as_of, company.time_zone), "quarter", fiscal_start_month=first)
+    period = company.calendar.period_of(local_day(as_of, company.time_zone), "quarter")
     origins: list[datetime] = []
     found = 0
     while found < quarters:
         begin, end = period.bounds(company.time_zone)
         if end <= as_of:
-            origins += [begin + week * WEEK for week in range((end - begin) // WEEK)]
+            weeks = range(0, (end - begin) // WEEK, STEPS[every] // WEEK)
+            origins += [begin + week * WEEK for week in weeks]
             found += 1
-        before = period.start - timedelta(days=1)
-        period = period_of(before, "quarter", fiscal_start_month=first)
+        period = company.calendar.before(period, "quarter")
     return sorted(origins)
 
 

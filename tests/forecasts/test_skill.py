@@ -111,4 +111,16 @@ def test_a_model_is_never_fitted_after_the_day_that_it_scores(gaps: list[int]) -
 def test_nothing_to_replay_is_named() -> None:
     with pytest.raises(UsageError, match="`quarters` is 0"):
         weekly_origins(as_of=END, settings=SETTINGS, quarters=0)
+    with pytest.raises(UsageError, match="it can be: week, fortnight, month"):
+        weekly_origins(as_of=END, settings=SETTINGS, quarters=1, every="day")
     assert record_by_week(pd.DataFrame([said("ours", "2026-01-08", "2026-Q1", 1, 1)]).head(0)).empty
+
+
+def test_days_further_apart_are_some_of_the_weeks() -> None:
+    weeks, fortnights, months = (
+        weekly_origins(as_of=END, settings=SETTINGS, quarters=2, every=step)
+        for step in ("week", "fortnight", "month")
+    )
+    first = [day for day in weeks if day < datetime(2026, 4, 1)]
+    assert fortnights == [*first[::2], *weeks[len(first) :: 2]]
+    assert set(months) < set(fortnights) < set(weeks)
