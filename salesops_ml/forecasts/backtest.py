@@ -11,7 +11,7 @@ as in the forecast; who joined later is placed where they stand at the end.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -32,7 +32,7 @@ from salesops_ml.forecasts.outlook import Outlook, local_day
 from salesops_ml.forecasts.pipeline_roll_up import ScoredPipeline
 from salesops_ml.forecasts.projection import Projection, period_rows
 from salesops_ml.forecasts.revenue import placed
-from salesops_ml.periods import Grain, Period, fiscal_month, period_of
+from salesops_ml.periods import Grain, Period
 from salesops_ml.settings import Settings
 from salesops_ml.warehouse import Warehouse
 
@@ -43,7 +43,7 @@ COLUMNS = (
     "origin", "node", "level", "grain", "period", "period_start", "method", "horizon",
     "days_to_end", "mean", *QUANTILES, *PARTS, "actual", "variance", "loading",
 )  # fmt: skip
-_LESSONS_APART = timedelta(days=25)
+_TEACHERS = ("bottom_up", "series")
 _MONTHS_TOGETHER = 0.5
 """Correlation of the series model's errors between months of a quarter."""
 
@@ -85,16 +85,12 @@ def backtest_revenue(
     evidence = Evidence.read(warehouse)
     for origin in sorted(set(origins)):
         history = read_history(warehouse, as_of=origin, settings=settings)
-        taught = _apart(replays)
-        lessons = pd.concat([_judged(one, history) for one in taught]) if taught else _NOTHING
-        weights = learn_weights(lessons, shock=settings.forecast.shock)
+        weights = learn_weights(_lessons(replays, history), shock=settings.forecast.shock)
         model = learn_revenue_model(history, settings, weights)
         projection = model.project(placed(scorer(origin), history))
         day = Day(history, evidence.known(origin), model)
         rows = _all_methods(projection, day, settings.forecast.hierarchy)
-        replays.append(
-            _Replay(origin, history.organisation, rows.assign(origin=pd.Timestamp(origin)))
-        )
+        replays.append(_Replay(history.organisation, rows.assign(origin=pd.Timestamp(origin))))
     if not replays:
         return _NOTHING.copy()
     final = read_history(warehouse, as_of=as_of, settings=settings)
@@ -119,15 +115,14 @@ def default_origins(
     """
     grain: Grain = "month" if at == "month_start" else "quarter"
     company = settings.company
-    first = fiscal_month(company.fiscal_year_starts)
     day = local_day(as_of, company.time_zone)
-    period = period_of(day, grain, fiscal_start_month=first)
+    period = company.calendar.period_of(day, grain)
     origins: list[datetime] = []
     while len(origins) < settings.forecast.backtest_origins:
         begin, end = period.bounds(company.time_zone)
         if end <= as_of:
             origins.append(begin if grain == "month" else begin + timedelta(days=28))
-        period = period_of(period.start - timedelta(days=1), grain, fiscal_start_month=first)
+        period = company.calendar.before(period, grain)
     return sorted(origins)
 
 
@@ -135,18 +130,20 @@ def default_origins(
 class _Replay:
     """What was said on one day, and who belonged where then."""
 
-    origin: datetime
     organisation: Organisation
     rows: pd.DataFrame
 
+    def teaching(self, as_of: datetime) -> _Replay:
+        """Only what lessons are drawn from: the parts of our forecast, of periods over by `as_of`."""
+        over = self.rows["method"].isin(_TEACHERS) & (self.rows["ends"] <= as_of)
+        return replace(self, rows=self.rows[over])
 
-def _apart(replays: Sequence[_Replay]) -> list[_Replay]:
-    """The replays that teach: a month apart, since those of neighbouring weeks say nearly the same."""
-    chosen: list[_Replay] = []
-    for one in replays:
-        if not chosen or one.origin - chosen[-1].origin >= _LESSONS_APART:
-            chosen.append(one)
-    return chosen
+
+def _lessons(replays: Sequence[_Replay], history: History) -> pd.DataFrame:
+    """Earlier forecasts of periods that are over, held against what is known of them."""
+    taught = [one.teaching(history.as_of) for one in replays]
+    judged = [_judged(one, history) for one in taught if len(one.rows)]
+    return pd.concat(judged) if judged else _NOTHING
 
 
 _NOTHING = pd.DataFrame({name: pd.Series(dtype=object) for name in COLUMNS})

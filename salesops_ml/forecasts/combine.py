@@ -2,13 +2,15 @@
 
 Four things are learned from replayed forecasts whose periods have ended:
 
-- the lift: by how much the company's bottom-up forecasts fell short (or went too far), by months
-  ahead, drawn to 1 where replays are few;
-- the weight of the series model beside the bottom-up forecast, by months ahead, from the company's
-  monthly errors (ridge towards 0: with little evidence the forecast is closed + open + new);
+- the lift: by how much the company's bottom-up forecasts fell short (or went too far), by how far away
+  the end of the period was, drawn to 1 where replays are few;
+- the weight of the series model beside the bottom-up forecast, likewise, from the company's monthly
+  errors (ridge towards 0: with little evidence the forecast is closed + open + new);
 - the shared shock, from how much the company's errors exceed what independent deals would give;
 - the width of the published intervals, by grain and level of the tree: the conformal quantile of the
   errors in units of the interval itself, drawn towards 1 where errors are few.
+
+Days of one month say nearly the same: together they count as one.
 """
 
 from __future__ import annotations
@@ -27,15 +29,17 @@ LEVELS = (0.025, 0.05, 0.1, 0.5, 0.9, 0.95, 0.975)
 QUANTILES = ("p025", "p05", "p10", "p50", "p90", "p95", "p975")
 PARTS = ("closed", "from_open", "from_new", "adjustment")
 
-_LIFT_EVIDENCE = 4.0
-"""Replayed days at which the lift that was seen counts half."""
+_LIFT_EVIDENCE = 12.0
+"""Replayed months at which the lift that was seen counts half."""
 _LIFT_RANGE = (0.67, 1.5)
-_WEIGHT_SPREAD = 0.2
+_WEIGHT_SPREAD = 0.1
 """Standard deviation of the series' true weight around 0, before any evidence."""
-_NEIGHBOUR = 0.5
-"""What an error one month further ahead or nearer counts for a lift or weight."""
+_WEEK = 0.25
+_WITHIN = (_WEEK, 2 * _WEEK, 3 * _WEEK)
+"""Distances within the month of the forecast, in months, at which lifts and weights are told."""
+MONTH_DAYS = 30.4375
 _SHOCK_EVIDENCE = 4.0
-"""Replayed days that the configured shock counts for."""
+"""Replayed months that the configured shock counts for."""
 _SHOCK_RANGE = (0.02, 0.6)
 _WIDTH_EVIDENCE = 20.0
 """Errors at which the learned width counts half."""
@@ -49,15 +53,17 @@ class Weights:
 
     Attributes:
         shock: correlation of every deal's fate with the shared factor, 0..1.
-        lift: factor on open and new deals by months ahead; the last goes for all further ones.
-        series: weight of the series model by months ahead; likewise.
+        lift: factor on open and new deals, by distance to the end of the period.
+        series: weight of the series model; likewise.
+        distances: months to the end of the period at which `lift` and `series` are told, rising; in
+            between they go in straight lines, beyond they stay. Whole months from 1 where empty.
         widths: `grain/level` (such as month/0) -> width factors of the 80 % and 95 % intervals.
         origins: how many replayed days the lessons rest on.
 
     Example:
-        >>> lift, series = Weights(shock=0.1, lift=(1.0, 1.1)).by_month(3)
-        >>> lift.tolist(), series.tolist()
-        ([1.0, 1.1, 1.1], [0.0, 0.0, 0.0])
+        >>> lift, series = Weights(shock=0.1, lift=(1.0, 1.1)).at(np.array([0.2, 1.5, 2.0, 3.0]))
+        >>> lift.round(3).tolist(), series.tolist()
+        ([1.0, 1.05, 1.1, 1.1], [0.0, 0.0, 0.0, 0.0])
     """
 
     shock: float
@@ -65,10 +71,19 @@ class Weights:
     series: tuple[float, ...] = ()
     widths: dict[str, tuple[float, float]] = field(default_factory=dict)
     origins: int = 0
+    distances: tuple[float, ...] = ()
 
-    def by_month(self, months: int) -> tuple[Floats, Floats]:
-        """Lift, and weight of the series model, of each month from that of the forecast's day on."""
-        return _stretched(self.lift, months, 1.0), _stretched(self.series, months, 0.0)
+    def at(self, months_to_end: Floats) -> tuple[Floats, Floats]:
+        """Lift, and weight of the series model, of periods that end so many months from now."""
+        return self._told(self.lift, months_to_end, 1.0), self._told(
+            self.series, months_to_end, 0.0
+        )
+
+    def _told(self, values: tuple[float, ...], months: Floats, default: float) -> Floats:
+        if not values:
+            return np.full(len(months), default)
+        knots = self.distances or tuple(range(1, len(values) + 1))
+        return np.asarray(np.interp(months, knots, values), dtype=np.float64)
 
     def width(self, grain: str, depth: int) -> tuple[float, float]:
         """Factors on the half-widths of the 80 % and 95 % intervals; 1 where nothing is known."""
@@ -84,7 +99,8 @@ class Weights:
         values = json.loads(text)
         widths = {key: (float(a), float(b)) for key, (a, b) in values["widths"].items()}
         lift, series = tuple(values["lift"]), tuple(values["series"])
-        return cls(values["shock"], lift, series, widths, values["origins"])
+        distances = tuple(values.get("distances", ()))
+        return cls(values["shock"], lift, series, widths, values["origins"], distances)
 
 
 def learn_weights(replayed: pd.DataFrame, *, shock: float) -> Weights:
@@ -105,24 +121,29 @@ def learn_weights(replayed: pd.DataFrame, *, shock: float) -> Weights:
         on=["origin", "grain", "period"],
         suffixes=("", "_series"),
     )
-    lift = _lifts(company)
+    knots = _knots(company)
+    lift = _lifts(company, knots)
     return Weights(
         shock=_learned_shock(company, shock),
         lift=lift,
-        series=_series_weights(pairs, lift),
+        series=_series_weights(pairs, lift, knots),
         widths=_widths(ours),
         origins=int(ended["origin"].nunique()),
+        distances=knots if lift else (),
     )
 
 
-def future_factors(bottom_up: Floats, series: Floats, weights: Weights) -> Floats:
+def future_factors(
+    bottom_up: Floats, series: Floats, weights: Weights, months_to_end: Floats
+) -> Floats:
     """By what each month's company forecast of what is still to come is scaled; (months,).
 
     Args:
         bottom_up: from open and new deals, (months,).
         series: what the series model leaves for the same time, (months,).
+        months_to_end: from the day of the forecast to the end of each month, (months,).
     """
-    lift, weight = weights.by_month(len(bottom_up))
+    lift, weight = weights.at(months_to_end)
     lifted = lift * bottom_up
     ratio = np.where(lifted > 0, series / np.where(lifted > 0, lifted, 1.0), 1.0)
     return np.clip(lift * (1.0 + weight * (ratio - 1.0)), *_FACTOR_RANGE)
@@ -145,48 +166,59 @@ def widened(quantiles: Floats, factors: tuple[float, float]) -> Floats:
     return done
 
 
-def _stretched(values: tuple[float, ...], months: int, default: float) -> Floats:
-    """One value a month, the last one going on."""
-    known = values[:months] or (default,)
-    return np.array([*known, *[known[-1]] * (months - len(known))], dtype=np.float64)
+def _knots(company: pd.DataFrame) -> tuple[float, ...]:
+    """Distances at which to tell lifts: within the first month, and whole months as far as was seen."""
+    furthest = int(np.ceil(_months(company).max() - 0.1)) if len(company) else 0
+    return (*_WITHIN, *(float(month) for month in range(1, furthest + 1)))
 
 
-def _nearness(rows: pd.DataFrame, month: int) -> Floats:
-    """What each row counts for `month` ahead; the rows of one origin count as one at most."""
-    near = pd.Series(_NEIGHBOUR ** np.abs(rows["horizon"].to_numpy(dtype=np.float64) - month))
-    origins = rows["origin"].reset_index(drop=True)
-    crowd = near.groupby(origins).transform("sum") / near.groupby(origins).transform("max")
-    return np.asarray(near / crowd, dtype=np.float64)
+def _months(rows: pd.DataFrame) -> Floats:
+    """Months from each row's origin to the end of its period."""
+    return np.asarray(rows["days_to_end"], dtype=np.float64) / MONTH_DAYS
 
 
-def _lifts(company: pd.DataFrame) -> tuple[float, ...]:
-    """What was still to come, over what was said to come, by months ahead."""
+def _crowd(rows: pd.DataFrame) -> pd.Series[pd.Period]:
+    """The month that each row's origin lies in."""
+    return pd.to_datetime(rows["origin"]).dt.to_period("M").reset_index(drop=True)
+
+
+def _nearness(rows: pd.DataFrame, distance: float) -> Floats:
+    """What each row counts at a distance; the rows of one month of origins count as one at most."""
+    ratio = (_months(rows) + _WEEK) / (distance + _WEEK)
+    near = pd.Series(np.minimum(ratio, 1.0 / ratio))
+    months = near.groupby(_crowd(rows))
+    return np.asarray(near / (months.transform("sum") / months.transform("max")), dtype=np.float64)
+
+
+def _lifts(company: pd.DataFrame, knots: tuple[float, ...]) -> tuple[float, ...]:
+    """What was still to come, over what was said to come, by distance to the end."""
     if company.empty:
         return ()
     said = (company["mean"] - company["closed"]).to_numpy(dtype=np.float64)
     came = (company["actual"] - company["closed"]).to_numpy(dtype=np.float64)
     lifts = []
-    for month in range(int(company["horizon"].max()) + 1):
-        near = _nearness(company, month)
+    for distance in knots:
+        near = _nearness(company, distance)
         prior = _LIFT_EVIDENCE * float(np.average(said, weights=near))
         lifts.append(float((near @ came + prior) / max(near @ said + prior, 1e-9)))
     return tuple(float(lift) for lift in np.clip(lifts, *_LIFT_RANGE))
 
 
-def _series_weights(pairs: pd.DataFrame, lift: tuple[float, ...]) -> tuple[float, ...]:
+def _series_weights(
+    pairs: pd.DataFrame, lift: tuple[float, ...], knots: tuple[float, ...]
+) -> tuple[float, ...]:
     """Ridge of the lifted forecast's error on its distance from the series."""
     if pairs.empty:
         return ()
-    ahead = pairs["horizon"].to_numpy(dtype=np.int64)
-    by_month = _stretched(lift, int(ahead.max()) + 1, 1.0)
     closed = pairs["closed"].to_numpy(dtype=np.float64)
-    lifted = closed + by_month[ahead] * (pairs["mean"].to_numpy(dtype=np.float64) - closed)
+    factor = np.interp(_months(pairs), knots, lift)
+    lifted = closed + factor * (pairs["mean"].to_numpy(dtype=np.float64) - closed)
     gap = pairs["mean_series"].to_numpy(dtype=np.float64) - lifted
     error = pairs["actual"].to_numpy(dtype=np.float64) - lifted
-    ridge = max(float((error**2).mean()), 1e-12) / _WEIGHT_SPREAD**2
     weights = []
-    for month in range(len(by_month)):
-        near = _nearness(pairs, month)
+    for distance in knots:
+        near = _nearness(pairs, distance)
+        ridge = max(float(np.average(error**2, weights=near)), 1e-12) / _WEIGHT_SPREAD**2
         weights.append(float((near * gap) @ error / (near @ gap**2 + ridge)))
     return tuple(float(weight) for weight in np.clip(weights, 0.0, 1.0))
 
@@ -199,10 +231,12 @@ def _learned_shock(company: pd.DataFrame, assumed: float) -> float:
     error = (near["actual"] - near["mean"]).to_numpy(dtype=np.float64)
     beyond = error**2 - near["variance"].to_numpy(dtype=np.float64)
     loading = near["loading"].to_numpy(dtype=np.float64) ** 2
-    prior = _SHOCK_EVIDENCE * float(loading.mean()) * len(near) / near["origin"].nunique()
+    months = _crowd(near)
+    voice = 1.0 / near["origin"].groupby(months.to_numpy()).transform("nunique").to_numpy()
+    prior = _SHOCK_EVIDENCE * float(voice @ loading) / months.nunique()
     if prior <= 0:
         return assumed
-    square = (prior * assumed**2 + beyond.sum()) / (prior + loading.sum())
+    square = (prior * assumed**2 + voice @ beyond) / (prior + voice @ loading)
     return float(np.clip(np.sqrt(max(square, 0.0)), *_SHOCK_RANGE))
 
 

@@ -12,7 +12,15 @@ import numpy as np
 import pandas as pd
 
 from salesops_ml.forecasts.batch import Floats
-from salesops_ml.forecasts.combine import LEVELS, PARTS, QUANTILES, Weights, future_factors, widened
+from salesops_ml.forecasts.combine import (
+    LEVELS,
+    MONTH_DAYS,
+    PARTS,
+    QUANTILES,
+    Weights,
+    future_factors,
+    widened,
+)
 from salesops_ml.forecasts.hierarchy import Tree, depth
 from salesops_ml.forecasts.outlook import Outlook
 from salesops_ml.periods import Period
@@ -56,7 +64,8 @@ class Projection:
     def factors(self, weights: Weights) -> Floats:
         """What combining with the series scales each month's future by, (months,)."""
         bottom_up = (self.open_mean + self.new_mean).sum(axis=0)
-        return future_factors(bottom_up, self.series_future, weights)
+        months_to_end = self.view.ends / MONTH_DAYS
+        return future_factors(bottom_up, self.series_future, weights, months_to_end)
 
     def frame(
         self, weights: Weights | None = None, *, factors: Floats | None = None

@@ -110,7 +110,8 @@ def test_better_than_the_crm_and_the_run_rate(record):
 def test_lessons_of_the_record(record):
     lessons = learn_weights(record, shock=0.1)
     assert lessons.origins == 4
-    assert len(lessons.lift) == 4
+    assert lessons.distances == (0.25, 0.5, 0.75, 1.0, 2.0, 3.0, 4.0)
+    assert len(lessons.lift) == len(lessons.series) == 7
     assert {"month/0", "month/3", "quarter/2"} <= set(lessons.widths)
     assert 0.02 <= lessons.shock <= 0.6
 

@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salesops_ml.forecasts import Weights, learn_weights
-from salesops_ml.forecasts.combine import QUANTILES, future_factors, widened
+from salesops_ml.forecasts.combine import MONTH_DAYS, QUANTILES, future_factors, widened
+
+START = pd.Timestamp("1990-01-01")
+AHEAD = np.arange(1.0, 6.0)
 
 
 def replayed(
@@ -24,8 +27,10 @@ def replayed(
             said = 100.0 + 10 * rng.standard_normal()
             came = said * short_by + noise * rng.standard_normal()
             common = {
-                "origin": origin, "node": "company", "grain": "month", "actual": came, "closed": 0.0,
+                "origin": START + pd.DateOffset(months=origin), "node": "company", "grain": "month",
+                "actual": came, "closed": 0.0,
                 "period": f"{origin}+{ahead}", "horizon": ahead, "variance": 4.0, "loading": 100.0,
+                "days_to_end": MONTH_DAYS * (ahead + 1),
             }  # fmt: skip
             spread = [-half_width, -0.84 * half_width, -0.65 * half_width, 0.0]
             spread += [0.65 * half_width, 0.84 * half_width, half_width]
@@ -41,22 +46,48 @@ def test_no_evidence_changes_nothing():
     assert empty == Weights(shock=0.1)
     running = replayed(3).assign(actual=np.nan)
     assert learn_weights(running, shock=0.1) == Weights(shock=0.1)
-    assert future_factors(np.array([5.0, 0.0]), np.array([9.0, 9.0]), empty).tolist() == [1.0, 1.0]
+    assert future_factors(
+        np.array([5.0, 0.0]), np.array([9.0, 9.0]), empty, AHEAD[:2]
+    ).tolist() == [1.0, 1.0]
 
 
 def test_a_steady_shortfall_is_lifted_as_evidence_grows():
-    lifts = [learn_weights(replayed(n, short_by=1.2), shock=0.1).lift[0] for n in (1, 6, 60)]
-    assert 1.02 < lifts[0] < lifts[1] < lifts[2]
+    learned = [learn_weights(replayed(n, short_by=1.2), shock=0.1) for n in (1, 6, 400)]
+    lifts = [one.at(AHEAD[:1])[0][0] for one in learned]
+    assert 1.005 < lifts[0] < lifts[1] < lifts[2]
     assert lifts[2] == pytest.approx(1.2, abs=0.02)
 
 
 def test_a_series_that_knows_better_gains_weight_and_one_that_errs_does_not():
-    good = learn_weights(replayed(40, noise=20.0, series_error=1.0), shock=0.1).series
-    bad = learn_weights(replayed(40, noise=1.0, series_error=30.0), shock=0.1).series
-    one = learn_weights(replayed(1, noise=20.0, series_error=1.0), shock=0.1).series
+    good, bad, one = (
+        learn_weights(replayed(count, noise=noise, series_error=error), shock=0.1).at(AHEAD[:4])[1]
+        for count, noise, error in ((300, 20.0, 1.0), (300, 1.0, 30.0), (1, 20.0, 1.0))
+    )
     assert min(good) > 0.5
     assert max(bad) < 0.1
     assert max(one) < 0.2
+
+
+def test_weeks_of_one_month_teach_no_more_than_one_of_them():
+    monthly = replayed(12, short_by=1.2, noise=5.0, series_error=2.0)
+    days = pd.to_timedelta(7, unit="D")
+    weekly = pd.concat(
+        [monthly.assign(origin=monthly["origin"] + week * days) for week in range(4)]
+    )
+    once, often = (learn_weights(rows, shock=0.1) for rows in (monthly, weekly))
+    assert often.lift == pytest.approx(once.lift)
+    assert often.series == pytest.approx(once.series)
+    assert often.shock == pytest.approx(once.shock)
+
+
+def test_the_last_week_of_a_month_has_a_lift_of_its_own():
+    """Near the end half as much came as was said, a month away exactly what was said."""
+    early = replayed(200)
+    late = replayed(200).assign(days_to_end=7.0).query("horizon == 0")
+    late = late.assign(actual=0.5 * late["mean"], origin=late["origin"] + pd.Timedelta(days=22))
+    lift, _ = learn_weights(pd.concat([early, late]), shock=0.1).at(np.array([0.25, 1.0, 4.0]))
+    assert lift[0] < 0.85 < 0.9 < lift[1] < lift[2]
+    assert lift[2] == pytest.approx(1.0, abs=0.08)
 
 
 def test_the_shock_is_what_errors_have_beyond_chance():
@@ -98,6 +129,7 @@ def test_widened_quantiles_stay_ordered_about_their_median(values, inner, outer)
 )  # fmt: skip
 def test_factors_lie_between_the_lifted_forecast_and_the_series(weight, lift, bottom_up):
     said = np.array(bottom_up)
-    factors = future_factors(said, 2 * said, Weights(0.1, lift=(lift,), series=(weight,)))
+    lessons = Weights(0.1, lift=(lift,), series=(weight,))
+    factors = future_factors(said, 2 * said, lessons, AHEAD[: len(said)])
     assert (factors >= min(lift, 2.0) - 1e-9).all()
     assert (factors <= max(lift, 2.0) + 1e-9).all()
