@@ -61,7 +61,8 @@ STEPS = {
     "start": "Due at start", "created": "Created", "re-opened": "Re-opened",
     "pulled in": "Pulled in", "owner in": "Owner in", "amount up": "Amount up",
     "amount down": "Amount down", "currency": "Currency", "pushed out": "Pushed out",
-    "owner out": "Owner out", "won": "Won", "lost": "Lost", "end": "Due at end",
+    "owner out": "Owner out", "won": "Won", "lost": "Lost", "removed": "Removed",
+    "end": "Due at end",
 }  # fmt: skip
 STATUS = {"met": "on target", "near": "close to target", "missed": "off target"}
 

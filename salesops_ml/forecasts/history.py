@@ -22,8 +22,8 @@ from salesops_ml.warehouse import Warehouse
 
 AMOUNT_FIELDS = ("amount_base", "amount")
 COLUMNS = (
-    "deal_id", "created_at", "status", "closed_at", "amount", "rep_id", "account_id", "product",
-    "pipeline", "stage", "probability", "expected_close_date", "node",
+    "deal_id", "created_at", "status", "closed_at", "amount", "own_amount", "rep_id", "account_id",
+    "product", "pipeline", "stage", "probability", "expected_close_date", "node",
 )  # fmt: skip
 
 
@@ -34,9 +34,10 @@ class History:
     Attributes:
         as_of: the day.
         deals: one row per deal that had begun, sorted by deal_id: created_at, status (open, won,
-            lost, as known), closed_at, amount (company currency, NaN where not known), rep_id,
-            account_id, product, pipeline, stage, probability (the CRM's, of that stage),
-            expected_close_date, node (leaf path).
+            lost, as known), closed_at, amount (company currency, NaN where not known),
+            own_amount (in the deal's own currency, by its history alone), rep_id, account_id,
+            product, pipeline, stage, probability (the CRM's, of that stage), expected_close_date,
+            node (leaf path).
         amounts: the amount's history: deal_id, changed_at, value; sorted. Empty where none is kept.
         organisation: who belonged where.
     """
@@ -165,6 +166,7 @@ def _tracked(warehouse: Warehouse, as_of: datetime) -> pd.DataFrame:
     return _pandas(
         last.group_by("deal_id").agg(
             amount=ibis.coalesce(value["amount_base"], value["amount"]).try_cast("float64"),
+            own_amount=value["amount"].try_cast("float64"),
             changed_rep=value["rep_id"],
             changed_product=value["product"],
             expected_close_date=value["expected_close_date"],

@@ -1,37 +1,47 @@
 """Why the open pipeline changed between two days: what came, what went, what grew and shrank.
 
-Start + created + re-opened + owner in + amount up + amount down + owner out + won + lost = end, at
-every node; what leaves is negative. A deal that changes hands leaves one node and enters another,
-and does neither at the nodes above both. Nodes are those of the later day's organisation, so that a
-team that moves takes its pipeline along and only deals that change hands count as moved.
+The steps are those of `kpis/causes.py`, of the whole open pipeline or of what is due in one period. Both
+days are told as they were known then, so that the start is what was said on the first day, and what the
+record learned late is news of the time in between. Nodes are those of the later day's organisation: a
+team that moves takes its pipeline along, and only deals that change hands count as moved.
 """
 
 from __future__ import annotations
 
-import numpy as np
+import ibis
 import pandas as pd
 
 from salesops_ml.errors import UsageError
+from salesops_ml.forecasts.batch import Bools
 from salesops_ml.forecasts.hierarchy import ancestors
 from salesops_ml.forecasts.history import History
+from salesops_ml.kpis.causes import MONEY, STEPS, causes
+from salesops_ml.periods import Period
 
-STEPS = (
-    "start", "created", "re-opened", "owner in", "amount up", "amount down", "owner out", "won",
-    "lost", "end",
-)  # fmt: skip
+__all__ = ["STEPS", "pipeline_waterfall"]
 
 
-def pipeline_waterfall(before: History, after: History) -> pd.DataFrame:
+def pipeline_waterfall(
+    before: History,
+    after: History,
+    *,
+    period: Period | None = None,
+    time_zone: str = "UTC",
+) -> pd.DataFrame:
     """Money by node and step between two days, company currency.
 
-    A deal that was created and closed in between counts under both. Deals without an amount count 0.
+    A deal that was created and closed in between counts under both. Deals without an amount count 0. One
+    that is no longer in the record is `removed`; see `photographs.without_removed` for one record that
+    tells of removals.
 
     Args:
         before: the deals as known on the earlier day.
         after: the deals as known on the later day.
+        period: only deals expected to close in it count, and deals won in it.
+        time_zone: of the company, for the borders of the period.
 
     Returns:
-        `node` and one column per step of `STEPS`, sorted by node.
+        `node` and one column per step of `STEPS`, sorted by node; no row where nothing was in scope.
 
     Raises:
         UsageError: `after` is not later than `before`.
@@ -40,68 +50,90 @@ def pipeline_waterfall(before: History, after: History) -> pd.DataFrame:
         raise UsageError(
             f"the waterfall's end {after.as_of} is not after its start {before.as_of}; swap them"
         )
-    deals = _both_days(before, after)
-    rows = pd.concat([_at_nodes(deals, side) for side in ("both", "old", "new")])
-    sums = rows.groupby("node", sort=True)[[*STEPS]].sum()
-    return sums.reset_index()
+    deals = _at_nodes(_both_days(before, after, period, time_zone))
+    if deals.empty:
+        return pd.DataFrame({"node": pd.Series(dtype=object), **dict.fromkeys(STEPS, 0.0)})
+    table = ibis.memtable(deals)
+    money = {name: table[name].cast(MONEY) for name in ("old", "new", "old_own", "new_own")}
+    steps = causes(table.mutate(**money), "node")
+    sums = steps.group_by("node").agg(**{step: steps[step].sum() for step in STEPS})
+    told = sums.mutate(**{step: sums[step].cast("float64") for step in STEPS})
+    frame: pd.DataFrame = told.order_by("node").to_pyarrow().to_pandas()
+    return frame
 
 
-def _both_days(before: History, after: History) -> pd.DataFrame:
-    """One row per deal of either pipeline, or that passed through: state, amount, leaf, then and now."""
-    old = before.deals[["deal_id", "status", "amount"]].assign(
-        node=after.organisation.place(before.deals)
-    )
-    new = after.deals[["deal_id", "status", "amount", "node"]]
-    deals = old.merge(new, on="deal_id", how="outer", suffixes=("_old", "_new"))
-    deals = deals.sort_values("deal_id", kind="stable", ignore_index=True)
-    for side in ("old", "new"):
-        deals[f"amount_{side}"] = deals[f"amount_{side}"].fillna(0.0)
-    was_open = deals["status_old"] == "open"
-    passed = deals["status_old"].isna() | ((deals["status_new"] == "open") & ~was_open)
-    kept = deals[was_open | passed].copy()
-    kept["was_open"] = was_open[kept.index]
-    kept["node_old"] = kept["node_old"].where(kept["was_open"], kept["node_new"])
-    kept["node_new"] = kept["node_new"].fillna(kept["node_old"])
-    return kept
-
-
-def _at_nodes(deals: pd.DataFrame, side: str) -> pd.DataFrame:
-    """The deals' steps at the nodes that held them on both days, only before, or only after."""
-    pairs = []
-    for old, new in zip(deals["node_old"], deals["node_new"], strict=True):
-        was, now = ancestors(old), ancestors(new)
-        chosen = {
-            "both": [node for node in was if node in now],
-            "old": [node for node in was if node not in now],
-            "new": [node for node in now if node not in was],
+def _both_days(
+    before: History, after: History, period: Period | None, time_zone: str
+) -> pd.DataFrame:
+    """One row per deal that was open, or became so, or passed through: then, now, and where."""
+    old, new = before.deals, after.deals
+    then = pd.DataFrame(
+        {
+            "deal_id": old["deal_id"],
+            "node_old": after.organisation.place(old),
+            "status_old": old["status"],
+            "was_due": _due(old, period),
+            "old": old["amount"].fillna(0.0),
+            "old_own": old["own_amount"],
         }
-        pairs.append(chosen[side])
-    rows = (
-        deals.assign(node=pd.Series(pairs, index=deals.index, dtype=object))
-        .explode("node")
-        .dropna(subset=["node"])
     )
-    return pd.DataFrame({"node": rows["node"], **_steps(rows, side)})
+    now = pd.DataFrame(
+        {
+            "deal_id": new["deal_id"],
+            "node_new": new["node"],
+            "status": new["status"],
+            "is_due": _due(new, period) | _won_in(new, period, time_zone),
+            "new": new["amount"].fillna(0.0),
+            "new_own": new["own_amount"],
+        }
+    )
+    deals = then.merge(now, on="deal_id", how="outer")
+    deals["was_open"] = deals["status_old"] == "open"
+    deals["is_new"] = deals["status_old"].isna()
+    deals = deals[deals["was_open"] | (deals["status_old"] != deals["status"])]
+    return _filled(deals.sort_values("deal_id", kind="stable", ignore_index=True))
 
 
-def _steps(rows: pd.DataFrame, side: str) -> dict[str, pd.Series[float]]:
-    """What each row adds to every step; they add up to its `end`."""
-    nothing = pd.Series(0.0, index=rows.index)
-    old, new, was_open = rows["amount_old"], rows["amount_new"], rows["was_open"]
-    steps = dict.fromkeys(STEPS, nothing)
-    if side == "old":
-        return steps | {"start": old.where(was_open, 0.0), "owner out": -old.where(was_open, 0.0)}
-    came = ~was_open
-    fresh = came & rows["status_old"].isna()
-    change = pd.Series(np.where(was_open, new - old, 0.0), index=rows.index)
-    entered = old.where(was_open, 0.0)
-    steps |= {
-        "created": new.where(fresh, 0.0),
-        "re-opened": new.where(came & ~fresh, 0.0),
-        "amount up": change.clip(lower=0.0),
-        "amount down": change.clip(upper=0.0),
-        "won": -new.where(rows["status_new"] == "won", 0.0),
-        "lost": -new.where(rows["status_new"] == "lost", 0.0),
-        "end": new.where(rows["status_new"] == "open", 0.0),
-    }
-    return steps | {"start" if side == "both" else "owner in": entered}
+def _filled(deals: pd.DataFrame) -> pd.DataFrame:
+    """The deals with an answer in every column, also where one of the days does not know them."""
+    for name in ("was_due", "is_due"):
+        deals[name] = deals[name].eq(True)
+    won_in_scope = deals["was_open"] & deals["was_due"] & (deals["status"] == "won")
+    deals["is_due"] |= won_in_scope
+    deals[["old", "new"]] = deals[["old", "new"]].fillna(0.0)
+    deals["node_old"] = deals["node_old"].where(deals["was_open"], deals["node_new"])
+    deals["node_new"] = deals["node_new"].fillna(deals["node_old"])
+    deals["status"] = deals["status"].astype("string")
+    in_scope = (deals["was_open"] & deals["was_due"]) | (deals["status"].notna() & deals["is_due"])
+    return deals[in_scope]
+
+
+def _due(deals: pd.DataFrame, period: Period | None) -> Bools:
+    """Whether each deal is expected to close in the period; without one, every deal is."""
+    if period is None:
+        return deals["deal_id"].notna().to_numpy()
+    day = deals["expected_close_date"]
+    inside = (day >= pd.Timestamp(period.start)) & (day < pd.Timestamp(period.end))
+    return inside.to_numpy()
+
+
+def _won_in(deals: pd.DataFrame, period: Period | None, time_zone: str) -> Bools:
+    if period is None:
+        return (deals["status"] == "won").to_numpy()
+    start, end = (pd.Timestamp(moment) for moment in period.bounds(time_zone))
+    inside = (deals["closed_at"] >= start) & (deals["closed_at"] < end)
+    return (inside & (deals["status"] == "won")).to_numpy()
+
+
+def _at_nodes(deals: pd.DataFrame) -> pd.DataFrame:
+    """The deals once for every node that holds them on either day; `in_old`, `in_new` say when."""
+    sides = []
+    for column, mark in (("node_old", "in_old"), ("node_new", "in_new")):
+        paths = [ancestors(path) for path in deals[column]]
+        nodes = pd.Series(paths, index=deals.index, dtype=object)
+        placed = deals[["deal_id"]].assign(node=nodes).explode("node")
+        sides.append(placed.assign(**{mark: True}))
+    both = sides[0].merge(sides[1], on=["deal_id", "node"], how="outer")
+    for mark in ("in_old", "in_new"):
+        both[mark] = both[mark].eq(True)
+    return both.merge(deals.drop(columns=["node_old", "node_new", "status_old"]), on="deal_id")

@@ -1,8 +1,7 @@
 """Forecast waterfall: how the pipeline due in a period changed from its start to its end, and why.
 
-start + created + re-opened + pulled in + owner in + amount up + amount down + currency + pushed out
-+ owner out + won + lost = end, at every node; what leaves is negative. Deals that the CRM removed
-cannot be told, since their rows are gone.
+The steps are those of `kpis/causes.py`. It is told from today's record, in which a deal that the CRM
+removed never was; `forecasts/waterfall.py` compares what was known on two days.
 """
 
 from __future__ import annotations
@@ -11,14 +10,11 @@ import ibis
 import ibis.expr.types as ir
 import pandas as pd
 
+from salesops_ml.kpis.causes import STEPS, causes
 from salesops_ml.kpis.facts import Facts
 from salesops_ml.kpis.history import MONEY, value_at
 from salesops_ml.kpis.rows import tell
 
-STEPS = (
-    "start", "created", "re-opened", "pulled in", "owner in", "amount up", "amount down",
-    "currency", "pushed out", "owner out", "won", "lost", "end",
-)  # fmt: skip
 _KEY = ("period", "deal_id")
 
 
@@ -26,11 +22,9 @@ def waterfall(facts: Facts) -> pd.DataFrame:
     """Money by step, `waterfall:STEP`, of the pipeline expected to close within the period.
 
     The end is that of the period, or `as_of` in the one in progress. A deal won in the period leaves
-    by `won` with its amount at closing, even if it was not due before; one lost leaves by `lost` with
-    its amount at the start. A deal that is in scope at both ends with another base amount and the same
-    amount in its own currency moved by `currency`. n: deals that moved or stayed.
+    by `won` with its amount at closing, even if it was not due before. n: deals that moved or stayed.
     """
-    moves = _steps(_at_nodes(facts, _both_ends(facts)))
+    moves = causes(_at_nodes(facts, _both_ends(facts)), "period", "node")
     sums = {step: moves[step].sum() for step in STEPS}
     totals = moves.group_by("period", "node").agg(n=moves.count(), **sums)
     return tell(totals, **{f"waterfall:{step}": totals[step] for step in STEPS})
@@ -90,18 +84,24 @@ def _closed_ends(facts: Facts) -> ir.Table:
         (facts.amounts, "amount"), (facts.own_amounts, "own"), (facts.owners, "rep_id"),
     ):  # fmt: skip
         here = value_at(here, "moment", lasting, name)
+    here = facts.spanned(value_at(here, "moment", facts.due_dates, "expected_close_date"))
     return here.select(
-        _period="period", _deal_id="deal_id", status="outcome", is_due=here.outcome == "won",
-        new="amount", new_own="own", new_rep="rep_id",
+        _period="period", _deal_id="deal_id", status="outcome",
+        is_due=(here.outcome == "won") | _due(here), new="amount", new_own="own", new_rep="rep_id",
     )  # fmt: skip
 
 
 def _due_flag(facts: Facts, here: ir.Table, border: str) -> ir.Table:
     """Open deals with `due`, whether they are expected to close in the period, and `own` amount."""
     long = facts.spanned(here.filter(here.period.isin(facts.long_periods)))
-    due = (long.expected_close_date >= long.starts_on) & (long.expected_close_date < long.ends_on)
-    flagged = long.select(*_KEY, "amount", "rep_id", moment=long[border], due=due.fill_null(False))
+    flagged = long.select(*_KEY, "amount", "rep_id", moment=long[border], due=_due(long))
     return value_at(flagged, "moment", facts.own_amounts, "own")
+
+
+def _due(deals: ir.Table) -> ir.Value:
+    """Whether a deal is expected to close in its period."""
+    day = deals.expected_close_date
+    return ((day >= deals.starts_on) & (day < deals.ends_on)).fill_null(False)
 
 
 def _at_nodes(facts: Facts, ends: ir.Table) -> ir.Table:
@@ -116,44 +116,3 @@ def _at_nodes(facts: Facts, ends: ir.Table) -> ir.Table:
         in_old=both.in_old.any(), in_new=both.in_new.any()
     )
     return ends.inner_join(seen, [ends[key] == seen[f"_{key}"] for key in _KEY])
-
-
-def _steps(deals: ir.Table) -> ir.Table:
-    """One column a step; each deal's columns add up to its end at the node."""
-    zero = ibis.literal(0).cast(MONEY)
-    was_in = deals.in_old & deals.was_open & deals.was_due
-    won = deals.in_new & (deals.status == "won").fill_null(False)
-    ends_in = deals.in_new & deals.is_due & (deals.status == "open").fill_null(False)
-    arrives = (won | ends_in) & ~was_in
-    stays_in = was_in & (won | ends_in)
-    moved_here = arrives & ~deals.in_old
-    came = arrives & deals.in_old
-    pulled = came & deals.was_open
-    leaves = was_in & ~won & ~ends_in
-    lost = leaves & deals.in_new & (deals.status == "lost").fill_null(False)
-    pushed = leaves & deals.in_new & ~lost
-    change = ibis.ifelse(stays_in | pulled, deals.new - deals.old, zero)
-    by_rate = (deals.old_own == deals.new_own).fill_null(False)
-
-    def when(condition: ir.Value, value: ir.Value) -> ir.Value:
-        return ibis.ifelse(condition, value, zero).cast(MONEY)
-
-    return deals.select(
-        "period",
-        "node",
-        **{
-            "start": when(was_in, deals.old),
-            "created": when(came & ~deals.was_open & deals.is_new, deals.new),
-            "re-opened": when(came & ~deals.was_open & ~deals.is_new, deals.new),
-            "pulled in": when(pulled, deals.old),
-            "owner in": when(moved_here, deals.new),
-            "amount up": when((change > 0) & ~by_rate, change),
-            "amount down": when((change < 0) & ~by_rate, change),
-            "currency": when(by_rate, change),
-            "pushed out": when(pushed, -deals.old),
-            "owner out": when(leaves & ~deals.in_new, -deals.old),
-            "won": when(won, -deals.new),
-            "lost": when(lost, -deals.old),
-            "end": when(ends_in, deals.new),
-        },
-    )
