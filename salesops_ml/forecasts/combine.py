@@ -42,7 +42,7 @@ _SHOCK_EVIDENCE = 4.0
 """Replayed months that the configured shock counts for."""
 _SHOCK_RANGE = (0.02, 0.6)
 _WIDTH_EVIDENCE = 20.0
-"""Errors at which the learned width counts half."""
+"""Periods of nodes at which the learned width counts half; all forecasts of one are one piece of news."""
 _WIDTH_RANGE = (0.5, 4.0)
 _FACTOR_RANGE = (0.25, 4.0)
 
@@ -259,5 +259,6 @@ def _width(rows: pd.DataFrame, low: str, high: str, level: float) -> float:
         return 1.0
     score = np.abs(gap.to_numpy(dtype=np.float64)[usable]) / half[usable]
     wanted = np.clip(upper_quantile(score, level), *_WIDTH_RANGE)
-    trust = len(score) / (len(score) + _WIDTH_EVIDENCE)
+    told = len(rows.loc[usable, ["node", "period"]].drop_duplicates())
+    trust = told / (told + _WIDTH_EVIDENCE)
     return float(np.exp(trust * np.log(wanted)))

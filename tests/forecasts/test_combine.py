@@ -78,6 +78,7 @@ def test_weeks_of_one_month_teach_no_more_than_one_of_them():
     assert often.lift == pytest.approx(once.lift)
     assert often.series == pytest.approx(once.series)
     assert often.shock == pytest.approx(once.shock)
+    assert often.width("month", 0) == pytest.approx(once.width("month", 0), rel=0.1)
 
 
 def test_the_last_week_of_a_month_has_a_lift_of_its_own():
