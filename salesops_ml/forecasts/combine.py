@@ -42,7 +42,7 @@ _SHOCK_EVIDENCE = 4.0
 """Replayed months that the configured shock counts for."""
 _SHOCK_RANGE = (0.02, 0.6)
 _WIDTH_EVIDENCE = 20.0
-"""Periods of nodes at which the learned width counts half; all forecasts of one are one piece of news."""
+"""Periods of nodes at which the learned width counts half; all forecasts of one count as one."""
 _WIDTH_RANGE = (0.5, 4.0)
 _FACTOR_RANGE = (0.25, 4.0)
 
