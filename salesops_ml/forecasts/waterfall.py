@@ -90,7 +90,8 @@ def _both_days(
     deals = then.merge(now, on="deal_id", how="outer")
     deals["was_open"] = deals["status_old"] == "open"
     deals["is_new"] = deals["status_old"].isna()
-    deals = deals[deals["was_open"] | (deals["status_old"] != deals["status"])]
+    became = deals["status"].notna() & (deals["status_old"] != deals["status"])
+    deals = deals[deals["was_open"] | became]
     return _filled(deals.sort_values("deal_id", kind="stable", ignore_index=True))
 
 
@@ -100,11 +101,13 @@ def _filled(deals: pd.DataFrame) -> pd.DataFrame:
         deals[name] = deals[name].eq(True)
     won_in_scope = deals["was_open"] & deals["was_due"] & (deals["status"] == "won")
     deals["is_due"] |= won_in_scope
+    money = ["old", "new", "old_own", "new_own"]
+    deals = deals.assign(**{name: deals[name].astype("float64") for name in money})
     deals[["old", "new"]] = deals[["old", "new"]].fillna(0.0)
     deals["node_old"] = deals["node_old"].where(deals["was_open"], deals["node_new"])
     deals["node_new"] = deals["node_new"].fillna(deals["node_old"])
     deals["status"] = deals["status"].astype("string")
-    in_scope = (deals["was_open"] & deals["was_due"]) | (deals["status"].notna() & deals["is_due"])
+    in_scope = (deals["was_open"] & deals["was_due"]) | deals["is_due"]
     return deals[in_scope]
 
 
