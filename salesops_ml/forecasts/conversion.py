@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -37,6 +38,20 @@ class Day:
     history: History
     evidence: Evidence
     model: RevenueModel
+
+    @cached_property
+    def months_before(self) -> list[_Then]:
+        """The same day of earlier months, latest first."""
+        return list(_earlier(self, self.model.view.months))
+
+    @cached_property
+    def quarters_before(self) -> list[_Then]:
+        """The same day of earlier quarters, latest first."""
+        return list(_earlier(self, self.model.view.quarters))
+
+    def before(self, periods: Sequence[Period]) -> list[_Then]:
+        """The same day of earlier periods of that grain."""
+        return self.months_before if _grain(periods[0]) == "month" else self.quarters_before
 
     @property
     def open(self) -> pd.DataFrame:
@@ -86,7 +101,7 @@ def existing_plus_new(day: Day, periods: Sequence[Period], closed: Floats) -> Fl
         (leaves, periods); NaN for periods too far ahead to have been seen; None without a past.
     """
     came, stood, fresh, seen = (np.zeros(len(periods)) for _ in range(4))
-    for then in _earlier(day, periods):
+    for then in day.before(periods):
         won = day.history.won
         new = won[won["created_at"] > then.moment]
         for place in then.periods:
@@ -115,7 +130,7 @@ def by_category(day: Day, periods: Sequence[Period], closed: Floats) -> Floats |
         return None
     seen = [
         due.assign(place=place, came=then.won(due, place))
-        for then in _earlier(day, periods)
+        for then in day.before(periods)
         for place, due in _due(day, then)
     ]
     if not seen:

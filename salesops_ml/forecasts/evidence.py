@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 import ibis.expr.types as ir
+import numpy as np
 import pandas as pd
 
 from salesops_ml.snapshots.closings import staged_events
@@ -23,7 +25,7 @@ class Evidence:
     """Histories, each sorted in time.
 
     Attributes:
-        fields: deal_id, field (of `FIELDS`), changed_at, recorded_at, value.
+        fields: deal_id, field (of `FIELDS`), changed_at, recorded_at, value; names as categories.
         visits: every stage that a deal entered: deal_id, stage, entered_at, recorded_at.
         submissions: what people said a period will bring: node, period, submitted_at, recorded_at,
             author, amount, reason.
@@ -48,11 +50,18 @@ class Evidence:
 
     def at(self, field: str, moment: datetime) -> pd.Series[str]:
         """The value of a field at a moment, by deal."""
-        rows = self.fields[(self.fields["field"] == field) & (self.fields["changed_at"] <= moment)]
-        values: pd.Series[str] = rows.drop_duplicates("deal_id", keep="last").set_index("deal_id")[
-            "value"
-        ]
-        return values
+        rows = self._by_field[field]
+        count = int(rows["changed_at"].searchsorted(pd.Timestamp(moment), side="right"))
+        names = rows["deal_id"].cat.categories
+        last = np.full(len(names), -1)
+        last[rows["deal_id"].cat.codes.to_numpy()[:count]] = np.arange(count)
+        told = last >= 0
+        return pd.Series(rows["value"].to_numpy(dtype=object)[last[told]], index=names[told])
+
+    @cached_property
+    def _by_field(self) -> dict[str, pd.DataFrame]:
+        """The rows of each field."""
+        return {name: self.fields[self.fields["field"] == name] for name in FIELDS}
 
 
 def _until(rows: pd.DataFrame, happened: str, as_of: datetime) -> pd.DataFrame:
@@ -62,9 +71,10 @@ def _until(rows: pd.DataFrame, happened: str, as_of: datetime) -> pd.DataFrame:
 def _fields(warehouse: Warehouse) -> pd.DataFrame:
     changes = warehouse.table("deal_changes")
     rows = changes.filter(changes.field.isin(FIELDS)).order_by("changed_at", "seq", "deal_id")
-    return _pandas(
+    told = _pandas(
         rows.select("deal_id", "field", "changed_at", "recorded_at", value=rows.new_value)
     )
+    return told.astype({"deal_id": "category", "field": "category"})
 
 
 def _visits(warehouse: Warehouse) -> pd.DataFrame:
