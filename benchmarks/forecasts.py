@@ -1,13 +1,9 @@
-"""The forecasts' record: M3 beside theta, a synthetic company's periods beside baselines.
+"""The forecasts' record: M3 beside theta, and what a forecast of revenue costs.
 
 M3: MASE, coverage and CPU time a series, on all monthly and quarterly series; statsmodels' theta runs
 on a sample for the CPU. Before anything is printed seasonal naive must give its published MASE.
 
-Company: replayed from the starts of months, and from four weeks into quarters, with two scorers of the
-open deals: the world's true curves (the best a deal model could be) and the stage x age table (a
-modest one).
-
-Run it as `python benchmarks/forecasts.py [series | speed | company] [SEED ...]`.
+Run it as `python benchmarks/forecasts.py [series | speed]`.
 """
 
 from __future__ import annotations
@@ -25,19 +21,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from salesops_ml.evaluation.splits import labels_at
 from salesops_ml.forecasts import (
     ScoredPipeline,
     backtest_revenue,
-    backtest_summary,
     default_origins,
     forecast_revenue,
     forecast_series,
     read_history,
 )
-from salesops_ml.models.hazard_table import HazardTable
 from salesops_ml.settings import Settings
-from salesops_ml.snapshots import build_dataset, learn_spec, open_deals
 from salesops_ml.synthetic import WorldParameters, generate
 from salesops_ml.synthetic.truth import true_curves
 from salesops_ml.warehouse import Warehouse
@@ -47,7 +39,7 @@ M3 = ROOT.parent / "shared" / "data" / "m3"
 RESULTS = ROOT / "benchmarks" / "results" / "forecasts.json"
 GRAINS = {"monthly": (12, 1.1461), "quarterly": (4, 1.4253)}
 THETA_SAMPLE = 100
-PARTS = ("series", "speed", "company")
+PARTS = ("series", "speed")
 END = datetime(2026, 7, 1)
 Scorer = Callable[[datetime], ScoredPipeline]
 
@@ -78,25 +70,13 @@ def series_record() -> Iterator[dict[str, Any]]:
         }  # fmt: skip
 
 
-def company_record(seeds: list[int]) -> Iterator[dict[str, Any]]:
-    """One row per seed, scorer, kind of origin, grain, level and method."""
-    for seed in seeds:
-        world = generate(WorldParameters(deals=20_000, seed=seed))
-        with Warehouse.in_memory(world) as warehouse:
-            for name, scorer in _scorers(world, warehouse).items():
-                for at, count in (("month_start", 12), ("mid_quarter", 6)):
-                    yield from _replayed(
-                        warehouse, scorer, at, count, {"seed": seed, "scorer": name}
-                    )
-
-
 def speed_record() -> dict[str, float]:
     """Wall and CPU seconds of one forecast, and of six replayed ones, the scorer's time left out."""
     world = generate(WorldParameters(deals=20_000))
     with Warehouse.in_memory(world) as warehouse:
         settings = Settings()
         origins = default_origins(as_of=END, settings=settings)
-        scorer = _scorers(world, warehouse)["truth"]
+        scorer = _truth_scorer(world, warehouse)
         scored = {origin: scorer(origin) for origin in origins}
         last = origins[-1]
         forecast_revenue(warehouse, scored[last], as_of=last, settings=settings)
@@ -119,47 +99,20 @@ def _clocks() -> tuple[float, float]:
     return time.perf_counter(), time.process_time()
 
 
-def _replayed(
-    warehouse: Warehouse, scorer: Scorer, at: Any, count: int, facts: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
-    settings = Settings.model_validate({"forecast": {"backtest_origins": count}})
-    origins = default_origins(as_of=END, settings=settings, at=at)
-    record = backtest_revenue(warehouse, scorer, origins=origins, settings=settings, as_of=END)
-    if at == "mid_quarter":
-        record = record[(record.grain == "quarter") & (record.horizon == 0)]
-    for row in backtest_summary(record).to_dict(orient="records"):
-        yield facts | {"at": at} | {str(name): value for name, value in row.items()}
-
-
-def _scorers(world: Any, warehouse: Warehouse) -> dict[str, Scorer]:
+def _truth_scorer(world: Any, warehouse: Warehouse) -> Scorer:
+    """Scores open deals by the world's true curves."""
     settings = Settings()
-    horizon = settings.models.horizon_days
-    spec = learn_spec(warehouse, settings, as_of=END)
-    data: list[pd.DataFrame] = []
 
     def truth(as_of: datetime) -> ScoredPipeline:
         deals = read_history(warehouse, as_of=as_of, settings=settings).open
         looks = pd.DataFrame({"deal_id": deals["deal_id"], "as_of": as_of})
-        found = true_curves(world.truth, looks, horizon_days=horizon)
+        found = true_curves(world.truth, looks, horizon_days=settings.models.horizon_days)
         days = found.days.astype(np.float64)
         return ScoredPipeline(
             as_of, deals[["deal_id", "amount"]], days, found.cif_won, found.cif_lost
         )
 
-    def table(as_of: datetime) -> ScoredPipeline:
-        if not data:
-            data.append(build_dataset(warehouse, settings, spec, as_of=END))
-        before = data[0][data[0]["as_of"] < pd.Timestamp(as_of)]
-        known = labels_at(before, as_of)
-        event, duration = known["event"].to_numpy(np.int64), known["duration"].to_numpy(float)
-        model = HazardTable.fit(before, event, duration, horizon=horizon, by_stage=True)
-        deals = open_deals(warehouse, spec, as_of=as_of)
-        curves = model.curves(deals)
-        return ScoredPipeline(
-            as_of, deals[["deal_id", "amount"]], curves.days, curves.cif_won, curves.cif_lost
-        )
-
-    return {"truth": truth, "table": table}
+    return truth
 
 
 def _seasonal_naive(train: pd.DataFrame, test: pd.DataFrame, season: int) -> pd.Series:
@@ -189,7 +142,6 @@ def _theta_seconds(train: pd.DataFrame, season: int, horizon: int) -> float:
 def main(arguments: list[str]) -> None:
     """Print the tables and write them as JSON; a part that was not run keeps its last result."""
     parts = [word for word in arguments if word in PARTS] or [*PARTS]
-    seeds = [int(word) for word in arguments if word.isdigit()] or [7, 8, 9]
     done = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     done["machine"] = {"cores": os.cpu_count(), "python": platform.python_version()}
     if "series" in parts:
@@ -198,15 +150,6 @@ def main(arguments: list[str]) -> None:
     if "speed" in parts:
         done["speed"] = speed_record()
         print(pd.Series(done["speed"]).round(2).to_string())
-    if "company" in parts:
-        done["company"] = list(company_record(seeds))
-        frame = pd.DataFrame(done["company"])
-        keys = ["scorer", "at", "grain", "level"]
-        table = frame.pivot_table("wape", keys, "method", aggfunc="mean")
-        ours = frame[frame.method == "ours"].groupby(keys)
-        table["ours_coverage_80"] = ours["coverage_80"].mean()
-        table["ours_coverage_95"] = ours["coverage_95"].mean()
-        print(table.round(3).to_string())
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps(done, indent=1, default=float) + "\n", encoding="utf-8")
 
