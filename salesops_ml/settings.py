@@ -46,11 +46,13 @@ class Company(Frozen):
 
     With `fiscal_calendar: 4-4-5` (or 4-5-4, 5-4-4) months are weeks that end on `week_ends`. The year
     ends on that weekday: the nearest to the end of the month before `fiscal_year_starts`, or the
-    last in that month.
+    last in that month. Open deals in foreign money are forecast at the rate of their last change,
+    or, with `open_amounts_at: latest_rate`, at the last one known on the day.
     """
 
     name: str = "Our company"
     base_currency: str = "EUR"
+    open_amounts_at: Literal["last_change", "latest_rate"] = "last_change"
     time_zone: str = "UTC"
     fiscal_year_starts: str = "january"
     fiscal_calendar: Pattern = "months"

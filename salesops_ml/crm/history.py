@@ -17,7 +17,7 @@ from salesops_ml.crm.closings import with_closings
 from salesops_ml.crm.currency import in_base, rates_on
 from salesops_ml.crm.draft import joined
 from salesops_ml.crm.values import plain_text
-from salesops_ml.schema import DEAL_CHANGES, CanonicalTables, conform
+from salesops_ml.schema import DEAL_CHANGES, REJECTS, CanonicalTables, conform
 
 _MOMENT = ["changed_at", "seq"]
 
@@ -25,16 +25,27 @@ _MOMENT = ["changed_at", "seq"]
 def complete_history(tables: CanonicalTables, *, base_currency: str) -> CanonicalTables:
     """`tables` with the first value of each field that has a history, and every closing entered.
 
-    Amounts in company money get a history too where the amounts have one. Completing twice changes
-    nothing.
+    Amounts in company money get a history too where the amounts have one: at the rate of the day of
+    each change, and of the closing day once a deal is won. A change on a day without a rate is a reject.
+    Completing twice changes nothing.
     """
     tables = with_closings(tables)
     if "deal_changes" not in tables.tables:
         return tables
     recorded = conform("deal_changes", tables.tables["deal_changes"])
     changes = joined([recorded, _first_values(tables, recorded)])
+    if not _has_own_money(changes):
+        return replace(tables, tables={**tables.tables, "deal_changes": changes})
+    changes, rejects = _without_unpriced(tables, changes, base_currency)
     changes = joined([changes, _in_company_money(tables, changes, base_currency)])
+    tables = replace(tables, rejects=pa.concat_tables([tables.rejects, rejects]))
     return replace(tables, tables={**tables.tables, "deal_changes": changes})
+
+
+def _has_own_money(changes: pa.Table) -> bool:
+    """Whether amounts have a history in the deals' money only."""
+    fields = set(pc.unique(changes["field"]).to_pylist())
+    return "amount" in fields and "amount_base" not in fields
 
 
 def _first_values(tables: CanonicalTables, recorded: pa.Table) -> pa.Table:
@@ -77,20 +88,67 @@ def _creation_rows(
     return rows[value.notna()]
 
 
+def _without_unpriced(
+    tables: CanonicalTables, changes: pa.Table, base: str
+) -> tuple[pa.Table, pa.Table]:
+    """The changes but for those of amounts on a day without a rate, and these as rejects."""
+    rates, currencies = _rates_of_moves(tables, changes, base)
+    is_amount = pc.equal(changes["field"], "amount")
+    unpriced = pc.and_(pc.and_(is_amount, pc.is_valid(changes["new_value"])), pc.is_null(rates))
+    rows = changes.filter(unpriced)
+    named = zip(
+        rows["deal_id"].to_pylist(), currencies.filter(unpriced).to_pylist(),
+        rows["changed_at"].to_pylist(), rows["new_value"].to_pylist(), strict=True,
+    )  # fmt: skip
+    rejects = [
+        {"source": "deal_changes", "row": 0, "table": "deal_changes", "column": "new_value",
+         "value": value, "reason": f"deal {deal}: no rate for {currency} on {at:%Y-%m-%d}",
+         "cure": "add the rate to `exchange_rates`, or bring the history of `amount_base`"}
+        for deal, currency, at, value in named
+    ]  # fmt: skip
+    return changes.filter(pc.invert(unpriced)), pa.Table.from_pylist(rejects, REJECTS.arrow())
+
+
+def _rates_of_moves(
+    tables: CanonicalTables, changes: pa.Table, base: str
+) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+    """The rate and the currency of each change; after a deal has closed, the rate of that day."""
+    deals = tables.tables["deals"]
+    at = pc.index_in(changes["deal_id"], deals["deal_id"].combine_chunks())
+    currencies, days = deals["currency"].take(at), changes["changed_at"]
+    if "closed_at" in deals.column_names:
+        days = pc.min_element_wise(days, deals["closed_at"].take(at))
+    return rates_on(tables.tables, currencies, days, base), currencies
+
+
 def _in_company_money(tables: CanonicalTables, changes: pa.Table, base: str) -> pa.Table:
     """The history of `amount`, at each day's rate, as the history of `amount_base`."""
-    fields = set(pc.unique(changes["field"]).to_pylist())
-    if "amount" not in fields or "amount_base" in fields:
-        return DEAL_CHANGES.arrow().empty_table()
     moves = changes.filter(pc.equal(changes["field"], "amount"))
-    deals = tables.tables["deals"]
-    at = pc.index_in(moves["deal_id"], deals["deal_id"].combine_chunks())
-    rates = rates_on(tables.tables, deals["currency"].take(at), moves["changed_at"], base)
+    bookings = _bookings(tables, moves, base)
+    priced = pc.is_valid(_rates_of_moves(tables, bookings, base)[0])
+    moves = joined([moves, bookings.filter(priced)])
+    rates, _ = _rates_of_moves(tables, moves, base)
     for name in ("old_value", "new_value"):
         money = in_base(moves[name].cast(pa.decimal128(18, 2)), rates)
         moves = moves.set_column(moves.column_names.index(name), name, money.cast(pa.string()))
     field = pa.repeat("amount_base", moves.num_rows)
     return moves.set_column(moves.column_names.index("field"), "field", field)
+
+
+def _bookings(tables: CanonicalTables, moves: pa.Table, base: str) -> pa.Table:
+    """The amount of each foreign deal that was won, told once more on the day it was booked."""
+    deals = tables.tables["deals"]
+    if not {"closed_at", "status"} <= set(deals.column_names):
+        return DEAL_CHANGES.arrow().empty_table()
+    foreign = deals.select(["deal_id", "currency", "status", "closed_at"]).to_pandas()
+    foreign = foreign[(foreign["currency"] != base) & (foreign["status"] == "won")]
+    rows = moves.to_pandas().merge(foreign.dropna(subset=["closed_at"]), on="deal_id")
+    rows = rows[rows["changed_at"] < rows["closed_at"]].sort_values(["deal_id", *_MOMENT])
+    last = rows.drop_duplicates("deal_id", keep="last")
+    at = last["closed_at"]
+    return _as_changes(
+        last.assign(changed_at=at, recorded_at=at, seq=-1, old_value=last["new_value"])
+    )
 
 
 def _as_changes(rows: pd.DataFrame) -> pa.Table:

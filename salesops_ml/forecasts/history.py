@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from salesops_ml.errors import DataError
+from salesops_ml.forecasts.exchange import at_latest_rates
 from salesops_ml.forecasts.hierarchy import Organisation, read_organisation
 from salesops_ml.settings import Settings
 from salesops_ml.snapshots.closings import closings, staged_events
@@ -40,12 +41,15 @@ class History:
             node (leaf path).
         amounts: the amount's history: deal_id, changed_at, value; sorted. Empty where none is kept.
         organisation: who belonged where.
+        revalued: whether open deals in foreign money stand at the last rate known at `as_of`; if not,
+            at that of the day of their last change.
     """
 
     as_of: datetime
     deals: pd.DataFrame
     amounts: pd.DataFrame
     organisation: Organisation
+    revalued: bool = False
 
     @property
     def won(self) -> pd.DataFrame:
@@ -79,10 +83,17 @@ def read_history(warehouse: Warehouse, *, as_of: datetime, settings: Settings) -
     deals["product"] = _first_known(deals, "changed_product", "sold")
     deals["expected_close_date"] = pd.to_datetime(deals["expected_close_date"], errors="coerce")
     deals = deals.sort_values("deal_id", kind="stable", ignore_index=True)
+    amounts = _amount_history(warehouse, as_of)
     deals["amount"] = _amounts_known(warehouse, deals)
+    company = settings.company
+    revalued = company.open_amounts_at == "latest_rate"
+    if revalued:
+        deals["amount"] = at_latest_rates(
+            warehouse, deals, amounts, as_of=as_of, base_currency=company.base_currency
+        )
     organisation = read_organisation(warehouse, settings.forecast.hierarchy, as_of=as_of)
     deals["node"] = organisation.place(deals)
-    return History(as_of, deals[[*COLUMNS]], _amount_history(warehouse, as_of), organisation)
+    return History(as_of, deals[[*COLUMNS]], amounts, organisation, revalued)
 
 
 def _begun(warehouse: Warehouse, as_of: datetime, settings: Settings) -> pd.DataFrame:

@@ -65,7 +65,7 @@ def fit_revenue_model(
 
 
 def placed(pipeline: ScoredPipeline, history: History) -> ScoredPipeline:
-    """The pipeline with each deal's leaf as known then.
+    """The pipeline with each deal's leaf as known then, and its worth where deals are revalued.
 
     Raises:
         DataError: a scored deal is closed, or unknown, at that day.
@@ -78,7 +78,10 @@ def placed(pipeline: ScoredPipeline, history: History) -> ScoredPipeline:
             f"scored pipeline: deal `{name}` (of {int(strange.sum())}) is not open at"
             f" {history.as_of}; score the deals that are open on that day"
         )
-    if "node" in pipeline.deals.columns:
-        return pipeline
-    deals = pipeline.deals.assign(node=pipeline.deals["deal_id"].map(nodes))
+    deals = pipeline.deals
+    if history.revalued:
+        worth = history.open.set_index("deal_id")["amount"]
+        deals = deals.assign(amount=deals["deal_id"].map(worth))
+    if "node" not in deals.columns:
+        deals = deals.assign(node=deals["deal_id"].map(nodes))
     return replace(pipeline, deals=deals)
