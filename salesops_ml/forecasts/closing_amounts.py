@@ -3,6 +3,10 @@
 For each won deal, every value that its amount ever had is divided into the closing amount and weighs
 as long as it stood there: a forecaster who looks in on a random day sees just these ratios. They also
 weigh by money (with the largest deals capped), so that their mean brings sums to sums.
+
+A deal that closes in parts stands in the record as several: when a part is signed, a deal of that amount
+is won, and the amount of the one that it came from falls by it. What is signed is booked, what remains
+stays open, and the ratios of the deal that went on tell how much of what was asked is left for its end.
 """
 
 from __future__ import annotations
