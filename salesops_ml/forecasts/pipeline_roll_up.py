@@ -139,6 +139,14 @@ class OpenRevenue:
     loading: Floats
 
 
+def chances_by_month(
+    pipeline: ScoredPipeline, ends: Floats, rhythm: Floats, late: LateRates
+) -> Floats:
+    """Chance of having won by the end of each month, never falling; (deals, months)."""
+    by = pipeline.won_by(ends, rhythm, late)
+    return np.asarray(np.clip(np.maximum.accumulate(by, axis=1), 0.0, 1.0))
+
+
 def roll_up(
     pipeline: ScoredPipeline,
     amounts: ClosingAmounts,
@@ -166,7 +174,7 @@ def roll_up(
         shock: correlation of a deal's fate with the factor, 0..1.
         rng: source of all other chance.
     """
-    won_by = np.clip(np.maximum.accumulate(pipeline.won_by(ends, rhythm, late), axis=1), 0.0, 1.0)
+    won_by = chances_by_month(pipeline, ends, rhythm, late)
     in_month = np.diff(won_by, axis=1, prepend=0.0)
     base = amounts.base(pipeline.amounts)
     mean = np.zeros((leaf_count, len(ends)))
