@@ -6,6 +6,8 @@ models of those days, learns its weights from that record, and speaks of the mon
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pipelines import data_preparation
 from pipelines.job import Job
 from salesops_ml.app.deal_model import Prepared, predict_test, train
@@ -13,6 +15,7 @@ from salesops_ml.app.deployment import model_folder
 from salesops_ml.app.leaders import leader_answers
 from salesops_ml.app.overrides import known_words
 from salesops_ml.app.revenue import (
+    held_out_money,
     past_scorer,
     quota_outlook,
     scored_pipeline,
@@ -69,8 +72,9 @@ def _forecast(job: Job, prepared: Prepared, model: DealScores, spec: FeatureSpec
             job.folder.write_frame("forecast_backtest", record)
         with job.progress.step("forecast"):
             deals = open_deals(warehouse, spec, as_of=as_of)
-            pipeline = scored_pipeline(deals, model.curves(deals), as_of=as_of)
-            weights = learn_weights(record, shock=settings.forecast.shock)
+            money = held_out_money(model, prepared.data, prepared.block, as_of=as_of)
+            pipeline = scored_pipeline(deals, model.curves(deals), as_of=as_of, money=money)
+            weights = replace(learn_weights(record, shock=settings.forecast.shock), money=money)
             revenue, forecast = fit_revenue_model(
                 warehouse, pipeline, as_of=as_of, settings=settings, weights=weights
             )

@@ -83,7 +83,9 @@ def forecast(settings: Settings, supposed: Sequence[str] = ()) -> Told:
     revenue = load_champion(settings, settings.registry.revenue_model).model
     with _open(settings) as (warehouse, as_of):
         deals = open_deals(warehouse, deal_model.spec, as_of=as_of)
-        pipeline = scored_pipeline(deals, deal_model.curves(deals), as_of=as_of)
+        pipeline = scored_pipeline(
+            deals, deal_model.curves(deals), as_of=as_of, money=revenue.weights.money
+        )
         if changes:
             return _supposed(warehouse, pipeline, settings, revenue.weights, changes)
         frame = forecast_revenue(

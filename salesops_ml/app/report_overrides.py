@@ -69,7 +69,7 @@ def _word(row: dict[Any, Any], currency: str) -> list[str]:
         said += f", {sentence_case(str(row['category'])).lower()}"
     return [
         "Company" if row["node"] == "company" else node_name(row["node"]),
-        str(row["period"]),
+        str(row["period"]).replace("-", "\u2011"),
         money(row["mean"], currency),
         f"{money(row['p10'], currency)} – {money(row['p90'], currency)}",
         said,

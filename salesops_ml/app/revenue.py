@@ -7,9 +7,15 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from salesops_ml.app.past_pipeline import PastPipeline, fit_past_pipeline
+from salesops_ml.app.past_pipeline import (
+    PastPipeline,
+    corrected,
+    fit_past_pipeline,
+    money_factors,
+)
 from salesops_ml.evaluation.splits import labels_at
 from salesops_ml.forecasts.backtest_scores import backtest_summary
 from salesops_ml.forecasts.outlook import local_day
@@ -18,7 +24,7 @@ from salesops_ml.forecasts.quota_chance import quota_chance
 from salesops_ml.forecasts.time_machine import fitting_days
 from salesops_ml.kpis.facts import Facts
 from salesops_ml.kpis.quota import node_quotas
-from salesops_ml.models import Curves
+from salesops_ml.models import Curves, DealScores
 from salesops_ml.models.hazard_table import HazardTable
 from salesops_ml.models.rehearsal import LEAST_OUTCOMES, fewest_outcomes
 from salesops_ml.models.voices import fit_table
@@ -29,8 +35,16 @@ from salesops_ml.snapshots.closings import closings
 from salesops_ml.warehouse import Warehouse
 
 
-def scored_pipeline(deals: pd.DataFrame, curves: Curves, *, as_of: datetime) -> ScoredPipeline:
-    """The open deals of a day with their curves, as the forecast takes them."""
+def scored_pipeline(
+    deals: pd.DataFrame, curves: Curves, *, as_of: datetime, money: Sequence[float] = ()
+) -> ScoredPipeline:
+    """The open deals of a day with their curves, as the forecast takes them.
+
+    Args:
+        money: factors on what is won (`held_out_money`); the curves stay as they are where empty.
+    """
+    if len(money):
+        curves = corrected(curves, np.asarray(money, dtype=np.float64))
     return ScoredPipeline(
         as_of=as_of,
         deals=deals[["deal_id", "amount"]].reset_index(drop=True),
@@ -38,6 +52,27 @@ def scored_pipeline(deals: pd.DataFrame, curves: Curves, *, as_of: datetime) -> 
         cif_won=curves.cif_won,
         cif_lost=curves.cif_lost,
     )
+
+
+def held_out_money(
+    model: DealScores, data: pd.DataFrame, block: pd.Series[str], *, as_of: datetime
+) -> tuple[float, ...]:
+    """Money won over money promised, on the looks that the deal model has not learned from.
+
+    A model that is right deal by deal may promise too much in all, if large deals are slower than it has
+    learned. Replayed models are corrected likewise, so that lessons from them hold for this one.
+
+    Args:
+        data: every look with its outcome; `block`: which part each belongs to.
+
+    Returns:
+        Factors for the near, middle and far future; none where no look was held out.
+    """
+    held = data[(block == "test").to_numpy() & (data["as_of"] < pd.Timestamp(as_of)).to_numpy()]
+    if held.empty:
+        return ()
+    factors = money_factors(model.curves(held), held["amount"], labels_at(held, as_of))
+    return tuple(float(factor) for factor in factors)
 
 
 def past_scorer(

@@ -57,6 +57,8 @@ class Weights:
         series: weight of the series model; likewise.
         distances: months to the end of the period at which `lift` and `series` are told, rising; in
             between they go in straight lines, beyond they stay. Whole months from 1 where empty.
+        money: factors on what open deals win in the near, middle and far future, from deals that the
+            deal model has not learned from (`app.past_pipeline`); empty where none are known.
         widths: `grain/level` (such as month/0) -> width factors of the 80 % and 95 % intervals.
         origins: how many replayed days the lessons rest on.
 
@@ -72,6 +74,7 @@ class Weights:
     widths: dict[str, tuple[float, float]] = field(default_factory=dict)
     origins: int = 0
     distances: tuple[float, ...] = ()
+    money: tuple[float, ...] = ()
 
     def at(self, months_to_end: Floats) -> tuple[Floats, Floats]:
         """Lift, and weight of the series model, of periods that end so many months from now."""
@@ -99,8 +102,8 @@ class Weights:
         values = json.loads(text)
         widths = {key: (float(a), float(b)) for key, (a, b) in values["widths"].items()}
         lift, series = tuple(values["lift"]), tuple(values["series"])
-        distances = tuple(values.get("distances", ()))
-        return cls(values["shock"], lift, series, widths, values["origins"], distances)
+        distances, money = (tuple(values.get(name, ())) for name in ("distances", "money"))
+        return cls(values["shock"], lift, series, widths, values["origins"], distances, money)
 
 
 def learn_weights(replayed: pd.DataFrame, *, shock: float) -> Weights:

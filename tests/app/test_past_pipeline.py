@@ -15,11 +15,17 @@ from salesops_ml.app.past_pipeline import (
     interval_borders,
     money_factors,
 )
-from salesops_ml.app.revenue import past_scorer, usable_origins
+from salesops_ml.app.revenue import (
+    held_out_money,
+    past_scorer,
+    scored_pipeline,
+    usable_origins,
+)
 from salesops_ml.app.time_machine import replay_weeks
 from salesops_ml.errors import DataError
 from salesops_ml.evaluation.splits import labels_at
 from salesops_ml.models.curves import Curves
+from salesops_ml.models.hazard_table import COMPANY, HazardTable
 from salesops_ml.schema import CanonicalTables, no_rejects
 from salesops_ml.settings import Settings
 from salesops_ml.snapshots import build_dataset, learn_spec
@@ -100,6 +106,27 @@ def test_a_factor_of_one_changes_nothing_and_chances_stay_chances():
     assert (more.cif_won[:, -1] >= won[:, -1] - 1e-12).all()
     assert (more.cif_won + more.cif_lost <= 1 + 1e-9).all()
     assert (np.diff(more.cif_won, axis=1) >= 0).all()
+
+
+def test_tonights_pipeline_is_corrected_by_what_was_held_out():
+    """On held-out looks half the money promised in the near came; the open deals promise half."""
+    days = np.array([0.0, 14.0, 42.0, 90.0])
+    model = HazardTable(days, {COMPANY: np.array([[0.5, 0, 0], [0, 0, 0]])}, by_stage=False)
+    won, still = 2_000, 6_000
+    held = pd.DataFrame(
+        {"as_of": datetime(2026, 1, 1), "amount": 10.0, "days_observed": 100.0,
+         "outcome": ["won"] * won + ["open"] * still,
+         "days_to_outcome": [5.0] * won + [np.nan] * still}
+    )  # fmt: skip
+    test = pd.Series("test", index=held.index)
+    money = held_out_money(model, held, test, as_of=END)
+    assert money == (pytest.approx(0.6, abs=0.1), 1.0, 1.0)
+    assert held_out_money(model, held, pd.Series("train", index=held.index), as_of=END) == ()
+    deals = pd.DataFrame({"deal_id": ["a"], "amount": [10.0]})
+    plain = scored_pipeline(deals, model.curves(deals), as_of=END)
+    less = scored_pipeline(deals, model.curves(deals), as_of=END, money=money)
+    assert plain.cif_won[0].tolist() == [0.0, 0.5, 0.5, 0.5]
+    assert less.cif_won[0, -1] == pytest.approx(money[0] * 0.5)
 
 
 @pytest.mark.parametrize("horizon", [2, 8, 30, 60, 90, 400])

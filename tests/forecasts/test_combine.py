@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -109,6 +111,8 @@ def test_intervals_widen_until_they_hold_and_stay_where_they_do():
 def test_lessons_survive_json():
     lessons = learn_weights(replayed(10, short_by=1.1, noise=5.0), shock=0.1)
     assert Weights.from_json(lessons.to_json()) == lessons
+    told = replace(lessons, money=(0.8, 0.9, 1.0))
+    assert Weights.from_json(told.to_json()) == told
 
 
 @given(
