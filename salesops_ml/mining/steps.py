@@ -16,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from pandas import factorize
 
 from salesops_ml.errors import DataError, SchemaError, UsageError
+from salesops_ml.mining.codes import recoded
 from salesops_ml.mining.event_log import ACTIVITY, CASE, PM4PY_COLUMNS, TIMESTAMP
 
 Ints = npt.NDArray[np.int64]
@@ -146,9 +148,28 @@ def _rows(log: Any) -> pa.Table:
     if hasattr(log, "to_pyarrow"):
         return log.select([name for name in wanted if name in log.columns]).to_pyarrow()
     if hasattr(log, "columns") and hasattr(log, "iloc"):
-        names = [name for name in wanted if name in log.columns]
-        return pa.Table.from_pandas(log[names], preserve_index=False)
+        texts = (CASE, ACTIVITY, "case_id", "activity")
+        return pa.table(
+            {
+                name: _coded(log[name]) if name in texts else pa.array(log[name], from_pandas=True)
+                for name in wanted
+                if name in log.columns
+            }
+        )
     raise UsageError(f"`log`: {type(log).__name__} is no pandas, Arrow or Ibis table")
+
+
+def _coded(column: Any) -> pa.Array | pa.ChunkedArray:
+    """A pandas column of texts as codes; the events of a case, which stand together, are looked up once."""
+    if column.dtype != object or column.empty or column.isna().any():
+        return pa.array(column, from_pandas=True)
+    values = column.to_numpy()
+    new = np.ones(len(values), dtype=bool)
+    new[1:] = values[1:] != values[:-1]
+    starts = np.flatnonzero(new)
+    codes, texts = factorize(values[starts])
+    code = np.repeat(codes.astype(np.int32), np.diff(np.append(starts, len(values))))
+    return pa.DictionaryArray.from_arrays(pa.array(code), pa.array(texts))
 
 
 def _from_event_log(rows: pa.Table, as_of: datetime | None) -> Steps:
@@ -239,14 +260,15 @@ def _codes(rows: pa.Table, name: str) -> tuple[Ints, npt.NDArray[Any]]:
     """Codes of a text column, numbered in the order of the sorted texts, and those texts."""
     values = rows[name]
     _refuse_empty(values, name)
-    if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
-        values = values.cast(pa.string())
-    coded = values.combine_chunks().dictionary_encode()
-    texts = coded.dictionary.to_numpy(zero_copy_only=False).astype(object)
-    order = np.argsort(texts, kind="stable")
-    rank = np.empty(len(order), dtype=np.int64)
-    rank[order] = np.arange(len(order))
-    return rank[coded.indices.to_numpy()], texts[order]
+    if not pa.types.is_dictionary(values.type):
+        if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+            values = values.cast(pa.string())
+        values = values.dictionary_encode()
+    coded = values.unify_dictionaries().combine_chunks()
+    present, code = recoded(coded.indices.to_numpy(), len(coded.dictionary))
+    known = coded.dictionary.cast(pa.string()).to_numpy(zero_copy_only=False).astype(object)
+    texts, rank = np.unique(known[present], return_inverse=True)
+    return rank.astype(np.int64)[code], texts
 
 
 def _moments(rows: pa.Table, name: str, *, empty: bool = False) -> Ints:
