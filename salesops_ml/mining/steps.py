@@ -160,7 +160,7 @@ def _rows(log: Any) -> pa.Table:
 
 
 def _coded(column: Any) -> pa.Array | pa.ChunkedArray:
-    """A pandas column of texts as codes; the events of a case, which stand together, are looked up once."""
+    """A pandas column of texts as codes; those of one case, which stand together, are looked up once."""
     if column.dtype != object or column.empty or column.isna().any():
         return pa.array(column, from_pandas=True)
     values = column.to_numpy()
