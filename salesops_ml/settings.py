@@ -214,6 +214,7 @@ class Forecast(Frozen):
     season_months: int = Field(12, ge=1)
     learn_months: int = Field(24, ge=3, description="how far back rates and amounts are learned")
     shock: float = Field(0.1, ge=0, lt=1, description="shared fate of deals, before evidence")
+    renewals: bool = Field(False, description="contracts with a term are followed to their renewal")
 
 
 class Mining(Frozen):

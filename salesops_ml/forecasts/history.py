@@ -43,6 +43,8 @@ class History:
         organisation: who belonged where.
         revalued: whether open deals in foreign money stand at the last rate known at `as_of`; if not,
             at that of the day of their last change.
+        terms: what each deal is for: deal_id, deal_type, service_start, term_months; None where
+            renewals are not followed.
     """
 
     as_of: datetime
@@ -50,6 +52,7 @@ class History:
     amounts: pd.DataFrame
     organisation: Organisation
     revalued: bool = False
+    terms: pd.DataFrame | None = None
 
     @property
     def won(self) -> pd.DataFrame:
@@ -93,7 +96,8 @@ def read_history(warehouse: Warehouse, *, as_of: datetime, settings: Settings) -
         )
     organisation = read_organisation(warehouse, settings.forecast.hierarchy, as_of=as_of)
     deals["node"] = organisation.place(deals)
-    return History(as_of, deals[[*COLUMNS]], amounts, organisation, revalued)
+    terms = _terms(warehouse) if settings.forecast.renewals else None
+    return History(as_of, deals[[*COLUMNS]], amounts, organisation, revalued, terms)
 
 
 def _begun(warehouse: Warehouse, as_of: datetime, settings: Settings) -> pd.DataFrame:
@@ -183,6 +187,12 @@ def _tracked(warehouse: Warehouse, as_of: datetime) -> pd.DataFrame:
             expected_close_date=value["expected_close_date"],
         )
     )
+
+
+def _terms(warehouse: Warehouse) -> pd.DataFrame:
+    """Type and term of every deal; a term is agreed when the deal is won and stays."""
+    deals = warehouse.table("deals")
+    return _pandas(deals.select("deal_id", "deal_type", "service_start", "term_months"))
 
 
 def _amounts_known(warehouse: Warehouse, deals: pd.DataFrame) -> pd.Series[float]:

@@ -27,6 +27,13 @@ from salesops_ml.forecasts.new_deals import NewDealRates, learn_new_deals, simul
 from salesops_ml.forecasts.outlook import Outlook, outlook
 from salesops_ml.forecasts.pipeline_roll_up import ScoredPipeline, roll_up
 from salesops_ml.forecasts.projection import COLUMNS, Closed, Projection
+from salesops_ml.forecasts.renewals import (
+    DueRenewals,
+    due_renewals,
+    learn_renewals,
+    read_contracts,
+    with_renewals,
+)
 from salesops_ml.settings import Company, Settings
 
 VERSION = 1
@@ -52,6 +59,8 @@ class RevenueModel:
         trailing: won amount of each leaf over the last twelve months.
         weights: lessons of the backtest.
         samples, seed: of the simulation.
+        renewals: contracts that end in the months ahead and have no deal yet; None where renewals are
+            not followed.
         table: the company's rows of the last forecast made, for `forecast`.
     """
 
@@ -69,6 +78,7 @@ class RevenueModel:
     weights: Weights
     samples: int
     seed: int
+    renewals: DueRenewals | None = None
     table: tuple[dict[str, Any], ...] = ()
 
     @property
@@ -105,6 +115,8 @@ class RevenueModel:
             rng=rng,
         )
         new = simulate_new_deals(self.new_deals, factor=factor, shock=shock, rng=rng)
+        if self.renewals is not None:
+            new = with_renewals(new, self.renewals, factor=factor, shock=shock, rng=rng)
         return Projection(
             tree=tree,
             view=view,
@@ -238,6 +250,8 @@ def learn_revenue_model(
     leaves = tuple(sorted(set(deals.loc[_alive(deals, since), "node"]))) or (ROOT,)
     deals = deals[deals["node"].isin(leaves)].reset_index(drop=True)
     places = Tree.over(leaves).places(deals["node"])
+    contracts = read_contracts(history)
+    fresh = ~deals["deal_id"].isin(contracts["renewal"]).to_numpy()
     is_won = (deals["status"] == "won").to_numpy()
     won, won_places = deals[is_won], places[is_won]
     worth = _money(won)
@@ -255,11 +269,13 @@ def learn_revenue_model(
         ),
         amounts=learn_closing_amounts(won, history.amounts, since=since),
         new_deals=learn_new_deals(
-            deals,
-            places,
+            deals[fresh],
+            places[fresh],
             view,
             leaf_count=len(leaves),
-            created=history.deals["created_at"].dropna(),
+            created=history.deals.loc[
+                ~history.deals["deal_id"].isin(contracts["renewal"]), "created_at"
+            ].dropna(),
             inactive=_places_of(history.organisation.inactive(deals), leaves),
             since=since,
             season=asked.season_months,
@@ -276,7 +292,17 @@ def learn_revenue_model(
         weights=weights or Weights(shock=asked.shock),
         samples=asked.samples,
         seed=settings.seed,
+        renewals=_due(history, contracts, leaves, view),
     )
+
+
+def _due(
+    history: History, contracts: pd.DataFrame, leaves: tuple[str, ...], view: Outlook
+) -> DueRenewals | None:
+    """The renewals ahead, where they are followed."""
+    if history.terms is None:
+        return None
+    return due_renewals(contracts, learn_renewals(contracts, history), Tree.over(leaves), view)
 
 
 def _alive(deals: pd.DataFrame, since: datetime) -> pd.Series[bool]:
@@ -315,6 +341,16 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
+def _read_renewals(values: dict[str, Any] | None) -> DueRenewals | None:
+    if values is None:
+        return None
+    return DueRenewals(
+        np.array(values["leaf"], dtype=np.int64),
+        np.array(values["month"], dtype=np.int64),
+        *(np.array(values[name]) for name in ("chance", "amount", "ratios")),
+    )
+
+
 def _read(values: dict[str, Any]) -> RevenueModel:
     """The inverse of `_plain`."""
     rates: dict[str, Any]
@@ -336,5 +372,6 @@ def _read(values: dict[str, Any]) -> RevenueModel:
         weights=Weights.from_json(json.dumps(values["weights"])),
         samples=values["samples"],
         seed=values["seed"],
+        renewals=_read_renewals(values.get("renewals")),
         table=tuple(values["table"]),
     )
