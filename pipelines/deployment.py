@@ -12,10 +12,13 @@ from pipelines import data_preparation, evaluation
 from pipelines.job import Job
 from salesops_ml import registry
 from salesops_ml.app import deployment as steps
+from salesops_ml.app.changes import last_week
 from salesops_ml.app.environment import git_revision
 from salesops_ml.app.report import write_report
+from salesops_ml.forecasts.model import RevenueModel
 from salesops_ml.models import DealScores
 from salesops_ml.registry import Run
+from salesops_ml.warehouse import Warehouse
 
 STEPS = (
     ("registry", 8.0),
@@ -65,6 +68,8 @@ def _score(job: Job) -> None:
         with job.progress.step("scores"):
             scores, _ = steps.score_with_champion(warehouse, settings, as_of=job.as_of(warehouse))
             job.folder.write_frame("scores", scores)
+            if job.folder.has("forecast.parquet"):
+                job.folder.write_frame("forecast_change", _changed(job, warehouse))
             kpis = job.folder.read_frame("kpis")
             told = steps.kpis_by_model(warehouse, scores, settings, as_of=job.as_of(warehouse))
             job.folder.write_frame("kpis", pd.concat([kpis, told], ignore_index=True))
@@ -74,3 +79,11 @@ def _score(job: Job) -> None:
             job.progress.say(
                 f"write-back: {done.written:,} of {len(scores):,} scores to {target.place}"
             )
+
+
+def _changed(job: Job, warehouse: Warehouse) -> pd.DataFrame:
+    """Why the forecast is not what it was a week before."""
+    settings = job.settings
+    model = DealScores.load(steps.model_folder(job.folder), threads=settings.threads)
+    weights = RevenueModel.load(job.folder.folder("models/revenue_forecast")).weights
+    return last_week(warehouse, model, weights, settings, as_of=job.as_of(warehouse))

@@ -22,13 +22,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+Text = Optional[str]  # noqa: UP045 - typer reads the annotation
 Config = Annotated[Path, typer.Option("--config", help="Configuration file (YAML).")]
 Json = Annotated[
-    Optional[str],  # noqa: UP045 - typer reads the annotation
+    Text,
     typer.Option("--json", help="Write the result as JSON to this file; - for standard output."),
 ]
 AsOf = Annotated[
-    Optional[str],  # noqa: UP045 - typer reads the annotation
+    Text,
     typer.Option(
         "--as-of", help="The day to speak of, e.g. 2026-03-31; the record's end if absent."
     ),
@@ -166,6 +167,25 @@ def forecast(
     from salesops_ml.app import commands
 
     _tell(commands.forecast(_settings(config, as_of=as_of), supposed or ()), json)
+
+
+@app.command()
+def waterfall(
+    since: Annotated[str, typer.Option("--from", help="The earlier day, e.g. 2026-03-24.")],
+    until: Annotated[Text, typer.Option("--to", help="The later day; the record's end.")] = None,
+    period: Annotated[Text, typer.Option("--period", help="Only of it, e.g. 2026-Q4.")] = None,
+    node: Annotated[Text, typer.Option("--node", help="Path in the hierarchy.")] = None,
+    of_forecast: Annotated[
+        bool, typer.Option("--forecast", help="Tell why the forecast changed, by the champion.")
+    ] = False,
+    config: Config = DEFAULT_CONFIG,
+    json: Json = None,
+) -> None:
+    """Tell why the open pipeline, or the forecast, is not what it was on an earlier day."""
+    from salesops_ml.app import commands
+
+    asked: Any = {"since": since, "period": period, "node": node, "of_forecast": of_forecast}
+    _tell(commands.waterfall(_settings(config, as_of=until), **asked), json)
 
 
 @app.command()

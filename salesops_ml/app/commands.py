@@ -118,6 +118,25 @@ def _supposed(
     return Told(text, {"as_of": pipeline.as_of, "rows": _records(frame)})
 
 
+def waterfall(
+    settings: Settings, *, since: str, period: str | None, node: str | None, of_forecast: bool
+) -> Told:
+    """Why the open pipeline, or with `of_forecast` the champion's forecast, is not what it was."""
+    from salesops_ml.app.changes import as_columns, at_node, champion_change, pipeline_change
+
+    start = parse_moment(since, what="--from")
+    with _open(settings) as (warehouse, as_of):
+        change = champion_change if of_forecast else pipeline_change
+        frame = change(warehouse, settings, since=start, as_of=as_of, period=period)
+    what = "forecast" if of_forecast else "open pipeline"
+    lines = [f"{what}, {settings.company.base_currency}, from {start} to {as_of}"]
+    for label, rows in frame.groupby("period", sort=False):
+        lines.append(f"{label}\n{_table(as_columns(at_node(rows, node)))}")
+    if frame.empty:
+        lines.append("nothing was in scope on either day")
+    return Told("\n".join(lines), {"from": start, "to": as_of, "rows": _records(frame)})
+
+
 def backtest(settings: Settings, *, quarters: int, every: str, out: Path) -> Told:
     """Replay the weeks of past quarters; the record, its picture and a page in `out`."""
     from salesops_ml.app.time_machine import replay_weeks

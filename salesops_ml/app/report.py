@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from salesops_ml.app.report_bottlenecks import build_bottlenecks
+from salesops_ml.app.report_change import build_change
 from salesops_ml.app.report_files import RunFiles
 from salesops_ml.app.report_forecast import build_forecast
 from salesops_ml.app.report_headline import build_headline
@@ -59,6 +60,7 @@ def _sections(files: RunFiles) -> dict[str, Any]:
         "dark": DARK,
         "headline": build_headline(files),
         "forecast": build_forecast(files),
+        "change": build_change(files),
         "leaders": build_leaders(files),
         "bottlenecks": build_bottlenecks(files),
         "pipeline": build_pipeline(files),

@@ -1,4 +1,4 @@
-"""How the pipeline due in a period got from its start to its end, step by step."""
+"""How a pipeline or a forecast got from its start to its end, step by step."""
 
 from __future__ import annotations
 
@@ -18,21 +18,27 @@ ENDS = ("start", "end")
 
 def told_steps(steps: Mapping[str, float]) -> dict[str, float]:
     """Start, the steps that moved anything in their order, and end."""
-    order = [*STEPS, *(step for step in steps if step not in STEPS)]
+    others = [step for step in steps if step not in STEPS]
+    order = [*(step for step in STEPS if step != "end"), *others, "end"]
     kept = [step for step in order if step in ENDS or abs(steps.get(step, 0.0)) > 0]
     return {step: float(steps.get(step, 0.0)) for step in kept if step in steps}
 
 
 @styled
 def draw_waterfall(
-    steps: Mapping[str, float], *, currency: str = "EUR", width: float = WIDE
+    steps: Mapping[str, float],
+    *,
+    currency: str = "EUR",
+    width: float = WIDE,
+    ends: tuple[str, str] | None = None,
 ) -> Figure:
-    """Bars from the start to the end of a period: what came in (teal), what left (orange), what was won.
+    """Bars from the start to the end: what came in (teal), what left (orange), what was won.
 
     Args:
         steps: amount by step, negative where it leaves; `start` and `end` among them.
         currency: ISO code for the labels.
         width: inches; a narrow picture runs downwards.
+        ends: what the first and the last bar are called; those of a period's pipeline by default.
     """
     told = told_steps(steps)
     figure = sheet(width, 0.6 + 0.3 * len(told) if narrow(width) else 2.7)
@@ -42,7 +48,8 @@ def draw_waterfall(
     spans = _spans(told)
     for place, (step, (low, high)) in enumerate(spans.items()):
         _bar(axes, place, step, low, high, told[step], currency, narrow(width))
-    names = [STEPS.get(step, sentence_case(step)) for step in told]
+    words = STEPS | (dict(zip(ENDS, ends, strict=True)) if ends else {})
+    names = [words.get(step, sentence_case(step)) for step in told]
     if narrow(width):
         _frame_down(axes, names, spans)
     else:

@@ -1,0 +1,81 @@
+"""Why the forecast of the quarter is not what it was a week before: a picture, and a table by node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from salesops_ml.app.report_files import RunFiles
+from salesops_ml.app.report_parts import Picture, Table, picture
+from salesops_ml.figures.numbers import day, money
+from salesops_ml.figures.waterfall import draw_waterfall
+from salesops_ml.figures.words import node_name, sentence_case
+
+MOST_NODES = 12
+MOST_CAUSES = 4
+_ENDS = ("start", "end")
+
+
+@dataclass(frozen=True)
+class ChangeSection:
+    """The picture of the company, and where it came from."""
+
+    picture: Picture
+    nodes: Table | None
+
+
+def build_change(files: RunFiles) -> ChangeSection | None:
+    """The section from forecast_change.parquet; None where a run holds none."""
+    told = files.frame("forecast_change")
+    quarters = told[told["period"].str.contains("Q")] if len(told) else told
+    if quarters.empty:
+        return None
+    first = quarters[quarters["period"] == quarters["period"].iloc[0]]
+    company = first[first["node"] == "company"]
+    if company.empty:
+        return None
+    return ChangeSection(_picture(company.iloc[0], files), _nodes(first, files))
+
+
+def causes_of(row: pd.Series) -> dict[str, float]:
+    """Start, causes and end of one node."""
+    return {
+        str(name): float(value)
+        for name, value in row.items()
+        if name not in ("node", "period", "since")
+    }
+
+
+def _picture(row: pd.Series, files: RunFiles) -> Picture:
+    steps = causes_of(row)
+    since = pd.Timestamp(row["since"]) - pd.Timedelta(microseconds=1)
+    moved = steps["end"] - steps["start"]
+    words = money(abs(moved), files.currency)
+    kept = {k: v for k, v in steps.items() if k in _ENDS or abs(v) >= 0.5}
+    return picture(
+        "change",
+        f"Why the forecast of {row['period']} changed",
+        lambda width: draw_waterfall(
+            kept, currency=files.currency, width=width, ends=("A week before", "Now")
+        ),
+        caption=f"The forecast of {row['period']} is {words} {'more' if moved >= 0 else 'less'} than on"
+        f" {day(since.date(), short=False)}. Won: what was booked, less what had been expected of it."
+        " Re-scored: open deals of which only the chance changed. New business: deals still to come.",
+    )
+
+
+def _nodes(first: pd.DataFrame, files: RunFiles) -> Table | None:
+    """The first level of nodes: then, now, and the causes that moved most."""
+    rows = first[first["node"].str.count("/") == 1].head(MOST_NODES)
+    if rows.empty:
+        return None
+    causes = rows.drop(columns=["node", "period", "since", *_ENDS])
+    most = causes.abs().sum().sort_values(ascending=False, kind="stable").head(MOST_CAUSES).index
+    heads = ["", "A week before", *(sentence_case(str(name)) for name in most), "Others", "Now"]
+    cells = []
+    for _, row in rows.iterrows():
+        others = row["end"] - row["start"] - sum(row[name] for name in most)
+        values = [row["start"], *(row[name] for name in most), others, row["end"]]
+        cells.append([node_name(row["node"]), *(money(round(v), files.currency) for v in values)])
+    return Table(heads, cells, numeric=range(1, len(heads)))
