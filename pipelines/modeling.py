@@ -18,6 +18,7 @@ from salesops_ml.app.revenue import (
     held_out_money,
     past_scorer,
     quota_outlook,
+    recurring_outlook,
     scored_pipeline,
     usable_origins,
 )
@@ -82,6 +83,9 @@ def _forecast(job: Job, prepared: Prepared, model: DealScores, spec: FeatureSpec
             job.folder.write_frame("forecast", forecast)
             outlook = quota_outlook(warehouse, forecast, as_of=as_of, settings=settings)
             job.folder.write_frame("quota_chance", outlook)
+            if settings.forecast.renewals:
+                recurring = recurring_outlook(warehouse, as_of=as_of, settings=settings)
+                job.folder.write_frame("renewals", recurring)
             answers = leader_answers(warehouse, revenue, pipeline, forecast, outlook, settings)
             for name, frame in answers.items():
                 job.folder.write_frame(name, frame)

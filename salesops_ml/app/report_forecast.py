@@ -16,6 +16,7 @@ from salesops_ml.figures.numbers import money, percent
 from salesops_ml.figures.words import node_name
 
 MOST_NODES = 12
+PAST_MONTHS = 3
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class ForecastSection:
     nodes: Table | None
     nodes_words: str
     quotas: Table | None
+    recurring: Table | None
     submitted: Table | None
     record: Picture | None
     record_words: str
@@ -36,7 +38,7 @@ def build_forecast(files: RunFiles) -> ForecastSection:
     table, words = _nodes(files)
     record = _record(files)
     return ForecastSection(
-        _fan(files), table, words, _quotas(files), submitted_table(files), record,
+        _fan(files), table, words, _quotas(files), _recurring(files), submitted_table(files), record,
         "" if record else "No past day could be replayed yet, so there is no record to show.",
     )  # fmt: skip
 
@@ -82,6 +84,34 @@ def _quotas(files: RunFiles) -> Table | None:
     rows = [_quota_cells({str(key): value for key, value in row.items()}, files) for row in kept]
     heads = ["", "Period", "Quota", "Won so far", "Expected", "Gap", "Chance to reach it"]
     return Table(heads, rows, numeric=range(2, len(heads))) if rows else None
+
+
+def _recurring(files: RunFiles) -> Table | None:
+    """The company's recurring revenue: the last months, the running one, and those ahead."""
+    table = files.frame("renewals")
+    if table.empty:
+        return None
+    company = table[table["node"] == "company"].sort_values("period_start")
+    back = company[company["status"] == "actual"].tail(PAST_MONTHS)
+    shown = [*back.to_dict("records"), *company[company["status"] != "actual"].to_dict("records")]
+    amounts = ("arr_start", "new", "expansion", "contraction", "churn", "arr_end", "renewals_due")
+    rows = [
+        [str(row["period"]), str(row["status"])]
+        + [money(row[key], files.currency) for key in amounts]
+        for row in shown
+    ]
+    heads = [
+        "Month",
+        "",
+        "Start",
+        "New",
+        "Expansion",
+        "Contraction",
+        "Churn",
+        "End",
+        "Terms that end",
+    ]
+    return Table(heads, rows, numeric=range(2, len(heads)))
 
 
 def _quota_cells(row: dict[str, Any], files: RunFiles) -> list[str]:

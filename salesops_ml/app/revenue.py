@@ -18,9 +18,11 @@ from salesops_ml.app.past_pipeline import (
 )
 from salesops_ml.evaluation.splits import labels_at
 from salesops_ml.forecasts.backtest_scores import backtest_summary
+from salesops_ml.forecasts.history import read_history
 from salesops_ml.forecasts.outlook import local_day
 from salesops_ml.forecasts.pipeline_roll_up import ScoredPipeline
 from salesops_ml.forecasts.quota_chance import quota_chance
+from salesops_ml.forecasts.recurring import recurring_revenue
 from salesops_ml.forecasts.time_machine import fitting_days
 from salesops_ml.kpis.facts import Facts
 from salesops_ml.kpis.quota import node_quotas
@@ -143,6 +145,12 @@ def quota_outlook(
         quotas = node_quotas(facts).to_pyarrow().to_pandas()
     quotas = quotas.assign(quota=quotas["quota"].astype("float64"))
     return quota_chance(forecast, quotas[quotas["quota"] > 0])
+
+
+def recurring_outlook(warehouse: Warehouse, *, as_of: datetime, settings: Settings) -> pd.DataFrame:
+    """Recurring revenue past and ahead; empty where no contract has a term."""
+    history = read_history(warehouse, as_of=as_of, settings=settings)
+    return recurring_revenue(history, settings)
 
 
 def judge_forecast(backtest: pd.DataFrame) -> dict[str, Any]:
