@@ -18,8 +18,8 @@ ENDS = ("start", "end")
 
 def told_steps(steps: Mapping[str, float]) -> dict[str, float]:
     """Start, the steps that moved anything in their order, and end."""
-    others = [step for step in steps if step not in STEPS]
-    order = [*(step for step in STEPS if step != "end"), *others, "end"]
+    unnamed = [step for step in steps if step not in STEPS]
+    order = [*(step for step in STEPS if step != "end"), *unnamed, "end"]
     kept = [step for step in order if step in ENDS or abs(steps.get(step, 0.0)) > 0]
     return {step: float(steps.get(step, 0.0)) for step in kept if step in steps}
 

@@ -62,7 +62,9 @@ STEPS = {
     "pulled in": "Pulled in", "owner in": "Owner in", "amount up": "Amount up",
     "amount down": "Amount down", "currency": "Currency", "pushed out": "Pushed out",
     "owner out": "Owner out", "won": "Won", "lost": "Lost", "removed": "Removed",
-    "end": "Due at end",
+    "stage moved": "Stage moved", "date moved": "Date moved", "re-scored": "Re-scored",
+    "amount": "Amount", "booked otherwise": "Booked otherwise", "new business": "New business", "adjustment": "Trend",
+    "others": "Others", "end": "Due at end",
 }  # fmt: skip
 STATUS = {"met": "on target", "near": "close to target", "missed": "off target"}
 

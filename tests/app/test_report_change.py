@@ -38,7 +38,7 @@ def test_the_quarter_that_runs_is_told_from_then_to_now(tmp_path: Path) -> None:
     for words in ("A week before", "Re-scored", "New business", "Now"):
         assert words in section.picture.narrow
         assert words.rsplit(" ", 1)[-1] in section.picture.wide
-    assert "Amount" not in section.picture.wide, "what moved nothing is left out"
+    assert "Amount" not in section.picture.wide, "what moved next to nothing has no bar"
     assert section.nodes is not None
     assert section.nodes.heads == (
         ["", "A week before", "Won", "Lost", "Re-scored", "New business", "Others", "Now"]
