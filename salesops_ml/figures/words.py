@@ -63,8 +63,8 @@ STEPS = {
     "amount down": "Amount down", "currency": "Currency", "pushed out": "Pushed out",
     "owner out": "Owner out", "won": "Won", "lost": "Lost", "removed": "Removed",
     "stage moved": "Stage moved", "date moved": "Date moved", "re-scored": "Re-scored",
-    "amount": "Amount", "booked otherwise": "Booked otherwise", "new business": "New business", "adjustment": "Trend",
-    "others": "Others", "end": "Due at end",
+    "amount": "Amount", "booked otherwise": "Booked otherwise", "new business": "New business",
+    "adjustment": "Trend", "others": "Others", "end": "Due at end",
 }  # fmt: skip
 STATUS = {"met": "on target", "near": "close to target", "missed": "off target"}
 
