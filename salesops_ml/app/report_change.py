@@ -65,7 +65,8 @@ def _picture(row: pd.Series, files: RunFiles) -> Picture:
         ),
         caption=f"The forecast of {row['period']} is {words} {'more' if moved >= 0 else 'less'} than on"
         f" {day(since.date(), short=False)}. Won: what was booked in it, less what had been"
-        " expected. Re-scored: open deals of which only the chance changed. New business: deals still to come.",
+        " expected. Re-scored: open deals of which only the chance changed. New business: deals still to"
+        " come.",
     )
 
 
