@@ -123,14 +123,18 @@ def forecast_change(
 
 
 def _paired(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
-    """Every deal known on either day, with its state on both, sorted."""
+    """Every deal that was open on a day or changed since it closed, with its state on both, sorted."""
     sides = [frame[["deal_id", *_STATE]] for frame in (old, new)]
     deals = sides[0].merge(sides[1], on="deal_id", how="outer", suffixes=("_old", "_new"))
     deals = deals.sort_values("deal_id", kind="stable", ignore_index=True)
     for side, other in (("old", "new"), ("new", "old")):
         here, there = deals[f"node_{side}"], deals[f"node_{other}"]
         deals[f"node_{side}"] = here.where(here.notna(), there)
-    return deals
+    settled = deals["status_old"].isin(["won", "lost"])
+    for name in ("status", "amount", "closed_at", "node"):
+        then, now = deals[f"{name}_old"], deals[f"{name}_new"]
+        settled &= (then == now) | (then.isna() & now.isna())
+    return deals[~settled].reset_index(drop=True)
 
 
 def _members(deals: pd.DataFrame) -> pd.DataFrame:
