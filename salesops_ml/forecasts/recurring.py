@@ -142,10 +142,13 @@ def _expected(contracts: pd.DataFrame, rates: RenewalRates, tree: Tree, view: Ou
 
 
 def _at_pace(past: Floats, view: Outlook) -> Floats:
-    """New business of months ahead, at the pace of the last `PACE_MONTHS`; (leaves, months)."""
-    share = np.ones(view.published)
-    share[0] = view.ahead
-    return np.outer(past[:, -PACE_MONTHS:].mean(axis=1), share)
+    """New business of months ahead, at the daily pace of the last `PACE_MONTHS`; (leaves, months)."""
+    before = _months_before(view, PACE_MONTHS)
+    days = [(month.end - month.start).days for month in view.months[: view.published]]
+    lengths = np.array(days, dtype=np.float64)
+    lengths[0] *= view.ahead
+    a_day = past[:, -PACE_MONTHS:].sum(axis=1) / (before[-1].end - before[0].start).days
+    return np.outer(a_day, lengths)
 
 
 def _opening(moves: pd.DataFrame, tree: Tree, first: Period) -> Floats:

@@ -146,6 +146,16 @@ def test_recurring_revenue_is_that_of_the_contracts_that_run(history):
         assert arr == pytest.approx(running["arr"].sum())
 
 
+def test_new_business_ahead_keeps_the_pace_of_the_last_year_unless_more_is_sold(history):
+    table = recurring_revenue(history, FOLLOWED)
+    root = table[table.node == "company"].set_index("period")
+    past = root[root.status == "actual"]["new"].sum()
+    days = pd.Timestamp(2026, 1, 1) - pd.Timestamp(2025, 1, 1)
+    assert past > 0
+    assert root.loc["2026-03", "new"] == pytest.approx(past / days.days * 31)
+    assert root.loc["2026-02", "new"] == pytest.approx(past / days.days * 28)
+
+
 def test_what_is_due_without_a_deal_joins_the_deals_to_come_once(renewing, history):
     open_deals = history.open
     pipeline = flat_pipeline(
