@@ -102,13 +102,15 @@ def _correction(axes: Any, place: Any, base: Any, change: Any) -> None:
 
 
 def _names(rows: pd.DataFrame, grain: str) -> list[str]:
-    """What stands under the bars: Nov, Dec, Jan and the year where it begins."""
+    """What stands under the bars: Nov, Dec, Jan (or P01, P02 of weeks), and the year where it begins."""
     starts = pd.to_datetime(rows["period_start"])
+    labels = rows["period"].astype(str)
     if grain == "quarter":
-        return ["\n".join(str(label).split("-")[::-1]) for label in rows["period"]]
-    names = [f"{start:%b}" for start in starts]
-    years = starts.dt.year.diff().ne(0)
+        return ["\n".join(label.split("-")[::-1]) for label in labels]
+    of_weeks = labels.str.contains("-P").any()
+    years = labels.str.split("-").str[0] if of_weeks else starts.dt.strftime("%Y")
+    names = labels.str.split("-").str[-1] if of_weeks else starts.dt.strftime("%b")
     return [
-        f"{name}\n{start:%Y}" if fresh else name
-        for name, start, fresh in zip(names, starts, years, strict=True)
+        f"{name}\n{year}" if fresh else name
+        for name, year, fresh in zip(names, years, years.ne(years.shift()), strict=True)
     ]

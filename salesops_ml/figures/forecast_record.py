@@ -103,7 +103,7 @@ def _frame(panels: Any, rows: pd.DataFrame, periods: list[Any], currency: str, g
 
 
 def _name(rows: pd.DataFrame, start: Any, grain: str) -> str:
-    if grain == "month":
-        return f"{pd.Timestamp(start):%b\n%Y}"
     label = str(rows.loc[rows["period_start"] == start, "period"].iloc[0])
+    if grain == "month" and "-P" not in label:
+        return f"{pd.Timestamp(start):%b\n%Y}"
     return "\n".join(label.split("-")[::-1])

@@ -47,6 +47,13 @@ def test_the_fan_names_its_periods_amounts_and_parts() -> None:
     assert "corrected by the trend" not in said
 
 
+def test_the_fan_names_months_of_weeks_by_their_number() -> None:
+    rows = frame_forecast().assign(period=["2026-P11", "2026-P12", "2027-P01"])
+    said = words(draw_forecast_fan(rows))
+    assert {"P11", "P12", "P01", "2026", "2027"} <= set(said)
+    assert "Nov" not in said
+
+
 def test_the_fan_tells_of_a_correction_only_where_there_is_one() -> None:
     said = words(draw_forecast_fan(frame_forecast().assign(adjustment=-1e4)))
     assert "corrected by the trend" in said
