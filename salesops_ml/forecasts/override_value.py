@@ -38,7 +38,7 @@ def override_value(
     Args:
         record: rows of `backtest_revenue`.
         submissions: node, period, submitted_at, author, amount, category, reason, as in the canonical
-            table `forecast_submissions`.
+            table `forecast_submissions`; one that was `recorded_at` later counts from then on.
         within: how far back the model's word may lie.
 
     Returns:
@@ -64,7 +64,7 @@ def override_value(
     told["over_at"] = told["origin"] + pd.to_timedelta(told["days_to_end"], unit="D")
     said = submissions[submissions["category"].isna() | (submissions["category"] == COMMIT)]
     said = said.assign(
-        submitted_at=pd.to_datetime(said["submitted_at"]).astype("datetime64[us]"),
+        submitted_at=_known_since(said),
         amount=said["amount"].astype("float64"),
         author=said["author"].fillna(UNNAMED),
     )
@@ -85,6 +85,15 @@ def override_value(
     )
     pairs["value"] = pairs["model_miss"] - pairs["person_miss"]
     return pairs[[*COLUMNS]].reset_index(drop=True)
+
+
+def _known_since(said: pd.DataFrame) -> pd.Series[pd.Timestamp]:
+    """When each word was said, or written down if that was later: nobody scores by hindsight."""
+    moment = pd.to_datetime(said["submitted_at"]).astype("datetime64[us]")
+    if "recorded_at" not in said.columns:
+        return moment
+    written = pd.to_datetime(said["recorded_at"]).astype("datetime64[us]").fillna(moment)
+    return moment.where(moment >= written, written)
 
 
 def value_added(values: pd.DataFrame, *, by: Sequence[str] = ()) -> pd.DataFrame:

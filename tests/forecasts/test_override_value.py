@@ -66,6 +66,16 @@ def test_a_word_without_category_or_author_is_a_forecast_of_somebody():
     assert rows[["author", "value"]].to_numpy().tolist() == [["unnamed", 10]]
 
 
+def test_what_was_written_down_later_counts_from_then_on():
+    model = told(("2026-01-01", "company", 60, 100), ("2026-01-08", "company", 95, 100))
+    word = said(("2026-01-02", "company", "ann", 100))
+    late = word.assign(recorded_at=pd.Timestamp("2026-01-09"))
+    assert override_value(model, late)["value"].tolist() == [5]
+    assert override_value(model, word.assign(recorded_at=pd.NaT))["value"].tolist() == [40]
+    hindsight = word.assign(recorded_at=pd.Timestamp("2026-04-02"))
+    assert override_value(model, hindsight).empty
+
+
 def test_sums_by_hand():
     model = told(
         ("2026-01-01", "company", 80, 100), ("2026-01-01", "company/A", 40, 50),
