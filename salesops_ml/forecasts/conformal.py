@@ -9,6 +9,7 @@ and hold 86 % on such series; these hold what they promise.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import norm
@@ -25,17 +26,49 @@ _FEW = 10
 _MOST_ORIGINS, _ERRORS_WANTED = 24, 200
 
 
+@dataclass(frozen=True)
+class Replays:
+    """Series as they stood on earlier days, and what then came.
+
+    Attributes:
+        earlier: one row per (series, earlier day).
+        actual: (replays, horizon), NaN after the series' end.
+        scale: (replays,) each one's `series_scale`, above 0.
+        back: (replays,) how many periods before its end each series stands.
+    """
+
+    earlier: Batch
+    actual: Floats
+    scale: Floats
+    back: Ints
+
+    def errors(self, told: Floats) -> list[Floats]:
+        """Scaled absolute errors of the forecasts `told`, by step ahead."""
+        error = np.abs(self.actual - told) / self.scale[:, None]
+        return [step[~np.isnan(step)] for step in error.T]
+
+
 def half_widths(
     batch: Batch, forecaster: Forecaster, horizon: int, levels: Sequence[int]
 ) -> dict[int, Floats]:
-    """Half-width of the interval at each level (per cent), each (series, horizon).
+    """Half-width of the interval at each level (per cent), each (series, horizon)."""
+    found = replays(batch, horizon)
+    errors = (
+        [np.empty(0)] * horizon
+        if found is None
+        else found.errors(forecaster(found.earlier, horizon))
+    )
+    return widths_from(errors, series_scale(batch), levels)
+
+
+def widths_from(errors: list[Floats], scale: Floats, levels: Sequence[int]) -> dict[int, Floats]:
+    """Half-widths (series, horizon) by level, from scaled errors by step ahead.
 
     Widths never shrink with the step ahead. With fewer than 40 errors at a step, errors of all steps
     are pooled after division by their common growth; with fewer than 10 in all, the one-step error is
     taken as normal, its variance growing by the one-step variance every second step.
     """
-    scale = series_scale(batch)
-    errors = replayed_errors(batch, forecaster, horizon)
+    horizon = len(errors)
     found = np.array([len(step) for step in errors])
     if found.sum() < _FEW:
         growth = np.sqrt(1.0 + 0.5 * np.arange(horizon))
@@ -70,26 +103,36 @@ def upper_quantile(errors: Floats, level: float) -> float:
     return float(np.sort(errors)[min(rank, len(errors)) - 1])
 
 
-def replayed_errors(batch: Batch, forecaster: Forecaster, horizon: int) -> list[Floats]:
-    """Scaled absolute errors by step ahead, pooled over series and earlier days."""
+def replays(batch: Batch, horizon: int, *, most: int | None = None) -> Replays | None:
+    """Every series as it stood on several earlier days; None where none is long enough.
+
+    Args:
+        batch: the series.
+        horizon: periods ahead.
+        most: how many replays at most, taken evenly from all; None for all.
+    """
     least = _least_history(batch)
-    replays = [
+    starts = [
         (int(row), int(back))
         for back in _origins(batch, horizon)
         for row in np.flatnonzero(batch.length - back >= least)
     ]
-    if not replays:
-        return [np.empty(0) for _ in range(horizon)]
+    if most is not None and len(starts) > most:
+        starts = [starts[place] for place in np.linspace(0, len(starts) - 1, most).astype(int)]
+    if not starts:
+        return None
     rows = [batch.values[row, start:] for row, start in enumerate(batch.start)]
-    earlier = batch_of([rows[row][: len(rows[row]) - back] for row, back in replays], batch.season)
-    actual = np.full((len(replays), horizon), np.nan)
-    for place, (row, back) in enumerate(replays):
+    earlier = batch_of([rows[row][: len(rows[row]) - back] for row, back in starts], batch.season)
+    actual = np.full((len(starts), horizon), np.nan)
+    for place, (row, back) in enumerate(starts):
         seen = rows[row][len(rows[row]) - back :][:horizon]
         actual[place, : len(seen)] = seen
     scale = series_scale(earlier)
     usable = scale > 0
-    error = np.abs(actual - forecaster(earlier, horizon))[usable] / scale[usable, None]
-    return [step[~np.isnan(step)] for step in error.T]
+    if not usable.any():
+        return None
+    ago = np.array([back for _, back in starts], dtype=np.int64)
+    return Replays(earlier.take(usable), actual[usable], scale[usable], ago[usable])
 
 
 def _origins(batch: Batch, horizon: int) -> Ints:

@@ -1,7 +1,8 @@
 """A panel of series, checked where it enters: one row per series and period, finite, on the calendar.
 
 Columns: `unique_id`, `ds` (moments with a pandas frequency, or whole numbers with an integer step),
-`y`; others are left aside.
+`y`; further columns of numbers are regressors (`series_regressors`), whose rows may go on after a
+series' last value; further columns of words are left aside.
 """
 
 from __future__ import annotations
@@ -59,6 +60,28 @@ def read_panel(panel: pd.DataFrame, freq: str | int) -> tuple[list[Series], Cale
     calendar = Calendar(int(start) if isinstance(freq, int) else start, freq)
     frame = frame.assign(place=_places(frame, calendar))
     return [_series(str(name), rows) for name, rows in frame.groupby("unique_id")], calendar
+
+
+def regressor_names(panel: pd.DataFrame) -> list[str]:
+    """Columns of numbers beside those that every panel has."""
+    return [
+        str(name)
+        for name in panel.columns
+        if name not in COLUMNS and pd.api.types.is_numeric_dtype(panel[name].dtype)
+    ]
+
+
+def split_future(panel: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows up to each series' last value, and the rows after it that only give regressors.
+
+    Rows without `y` are the future only where the panel has regressors and where no value follows;
+    all others stay, to be refused by `read_panel`.
+    """
+    if not set(COLUMNS) <= set(panel.columns) or not regressor_names(panel):
+        return panel, panel.iloc[:0]
+    last = panel["ds"].where(panel["y"].notna()).groupby(panel["unique_id"]).transform("max")
+    ahead = panel["y"].isna() & (panel["ds"] > last)
+    return panel[~ahead], panel[ahead]
 
 
 def _check(frame: pd.DataFrame) -> None:

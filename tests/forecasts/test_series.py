@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +16,8 @@ from salesops_ml.forecasts.batch import batch_of
 from salesops_ml.forecasts.seasonality import seasonal_indices
 from salesops_ml.forecasts.smoothing import theta
 from tests.needs import shared_data
+
+fast = partial(forecast_series, mode="fast")
 
 
 def monthly(values: list[float], name: str = "a") -> pd.DataFrame:
@@ -54,7 +58,7 @@ def test_beats_seasonal_naive_and_covers_on_a_sample_of_m3(grain, season):
     chosen = sorted(test.unique_id.unique())[::7][:100]
     train, test = (part[part.unique_id.isin(chosen)] for part in (train, test))
     horizon = int(test.groupby("unique_id").size().iloc[0])
-    forecast = forecast_series(train, horizon=horizon, season_length=season, freq=1)
+    forecast = fast(train, horizon=horizon, season_length=season, freq=1)
     naive = mase(seasonal_naive(train, test, season), train, test, season)
     assert mase(forecast, train, test, season) < 0.85 * naive
     joined = forecast.merge(test, on=["unique_id", "ds"])
@@ -99,7 +103,7 @@ def test_a_planted_season_is_found_and_noise_is_not():
 def test_every_odd_series_has_its_rule(values, rule, expected):
     panel = monthly([float(v) for v in values])
     assert series_rules(panel, freq="MS")["rule"].tolist() == [rule]
-    forecast = forecast_series(panel, horizon=3, season_length=12, freq="MS")
+    forecast = fast(panel, horizon=3, season_length=12, freq="MS")
     assert np.isfinite(forecast.drop(columns=["unique_id", "ds"]).to_numpy(dtype=float)).all()
     if expected is not None:
         assert forecast["mean"].tolist() == pytest.approx([expected] * 3)
@@ -113,23 +117,21 @@ def test_gaps_are_filled_in_a_straight_line_and_counted():
     assert series_rules(gappy, freq="MS").to_dict("records") == [
         {"unique_id": "a", "rule": "regular", "gaps": 3}
     ]
-    left, right = (
-        forecast_series(panel, horizon=4, season_length=12, freq="MS") for panel in (whole, gappy)
-    )
+    left, right = (fast(panel, horizon=4, season_length=12, freq="MS") for panel in (whole, gappy))
     pd.testing.assert_frame_equal(left, right)
 
 
 def test_refunds_may_be_forecast_below_zero_but_sales_may_not():
     falling = [float(100 - 5 * month) for month in range(19)]
-    sales = forecast_series(monthly(falling), horizon=6, season_length=1, freq="MS")
+    sales = fast(monthly(falling), horizon=6, season_length=1, freq="MS")
     assert (sales[["mean", "lo_80", "lo_95"]] >= 0).all(axis=None)
     refunds = monthly([value - 60 for value in falling])
-    assert (forecast_series(refunds, horizon=6, season_length=1, freq="MS")["lo_95"] < 0).all()
+    assert (fast(refunds, horizon=6, season_length=1, freq="MS")["lo_95"] < 0).all()
 
 
 def test_dates_go_on_from_the_last_one_of_each_series():
     panel = pd.concat([monthly([1.0, 2.0, 3.0, 4.0]), monthly([1.0, 2.0, 3.0], name="b")])
-    forecast = forecast_series(panel, horizon=2, season_length=1, freq="MS")
+    forecast = fast(panel, horizon=2, season_length=1, freq="MS")
     first = forecast.groupby("unique_id")["ds"].min()
     assert first["a"] == pd.Timestamp("2022-05-01")
     assert first["b"] == pd.Timestamp("2022-04-01")
@@ -145,10 +147,8 @@ def test_units_and_row_order_do_not_matter_and_intervals_nest(scale, values, see
     panel = monthly([float(v) for v in values])
     shuffled = panel.sample(frac=1.0, random_state=seed)
     numbers = ["mean", "lo_80", "hi_80", "lo_95", "hi_95"]
-    plain = forecast_series(panel, horizon=4, season_length=12, freq="MS")
-    scaled = forecast_series(
-        shuffled.assign(y=shuffled.y * scale), horizon=4, season_length=12, freq="MS"
-    )
+    plain = fast(panel, horizon=4, season_length=12, freq="MS")
+    scaled = fast(shuffled.assign(y=shuffled.y * scale), horizon=4, season_length=12, freq="MS")
     assert scaled[numbers].to_numpy() == pytest.approx(plain[numbers].to_numpy() * scale, rel=1e-6)
     assert (plain.lo_95 <= plain.lo_80).all()
     assert (plain.lo_80 <= plain["mean"]).all()
@@ -170,7 +170,7 @@ def test_units_and_row_order_do_not_matter_and_intervals_nest(scale, values, see
 def test_bad_panels_are_named(change, words):
     panel = change(monthly([1.0, 2.0, 3.0]))
     with pytest.raises(DataError, match=words):
-        forecast_series(panel, horizon=2, season_length=12, freq="MS")
+        fast(panel, horizon=2, season_length=12, freq="MS")
 
 
 @pytest.mark.parametrize(
@@ -184,4 +184,4 @@ def test_bad_panels_are_named(change, words):
 def test_bad_arguments_are_named(arguments, words):
     asked = {"horizon": 2, "season_length": 12, "levels": (80, 95)} | arguments
     with pytest.raises(UsageError, match=words):
-        forecast_series(monthly([1.0, 2.0, 3.0]), freq="MS", **asked)
+        fast(monthly([1.0, 2.0, 3.0]), freq="MS", **asked)

@@ -1,0 +1,138 @@
+"""Classic models of one series each, fitted in bulk: exponential smoothing, ARIMA, theta and kin.
+
+None is the best for every series, and which one is cannot be told from the series itself; together
+they are hard to beat. What each is worth alone is screened, not guessed:
+
+| a series | gets |
+|---|---|
+| shorter than two seasons and one period | models without a season |
+| shorter than 24 periods | no ARIMA: too many numbers to estimate |
+| with a season of up to 24 periods | seasonal models |
+| with a longer season, such as weeks in a year | season taken out first (STL), models for the rest |
+| longer than ten seasons (120 periods at least) | its latest ten seasons (120 periods) only |
+
+Source of the models: statsforecast (AutoETS after Hyndman and Khandakar 2008, AutoARIMA likewise,
+complex exponential smoothing after Svetunkov 2022, dynamic optimised theta after Fiorucci 2016,
+STL after Cleveland 1990).
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from salesops_ml.forecasts.batch import Floats, Ints
+
+LONGEST_SEASON = 24
+"""Periods in a season above which seasonal states are too many: the season is then taken out."""
+_SEASONS_KEPT, _PERIODS_KEPT = 10, 120
+_WORTH_A_PROCESS = 16
+"""Series from which a second process pays for its start."""
+
+NAMES = ("ets", "arima", "ces", "theta")
+_SHORT = ("ets", "ces", "theta")
+_LEAST_FOR_ARIMA = 24
+
+
+def member_forecasts(
+    values: Sequence[Floats], horizon: int, season: int, *, processes: int = 1
+) -> Floats:
+    """Forecasts of every member for series without gaps; (series, members, horizon).
+
+    A member that cannot fit a series repeats its last season instead; one that runs off to infinity
+    is NaN. The numbers are the same on any count of processes.
+    """
+    found = np.full((len(values), len(NAMES), horizon), np.nan)
+    lengths = np.array([len(one) for one in values])
+    seasonal = (lengths > 2 * season) & (season > 1)
+    kept = max(_SEASONS_KEPT * season, _PERIODS_KEPT)
+    for period, chosen in ((season, seasonal), (1, ~seasonal)):
+        for names, fit in (
+            (NAMES, lengths >= _LEAST_FOR_ARIMA),
+            (_SHORT, lengths < _LEAST_FOR_ARIMA),
+        ):
+            rows = np.flatnonzero(chosen & fit)
+            if len(rows):
+                some = [values[int(row)][-kept:] for row in rows]
+                places = np.array([NAMES.index(name) for name in names])
+                told = _shared_out(some, horizon, period, names, processes)
+                found[np.ix_(rows, places)] = told
+    found[~np.isfinite(found)] = np.nan
+    return found
+
+
+def _shared_out(
+    values: Sequence[Floats], horizon: int, season: int, names: Sequence[str], processes: int
+) -> Floats:
+    if processes == 1 or len(values) < _WORTH_A_PROCESS:
+        return _fitted(values, horizon, season, names)
+    from joblib import Parallel, delayed
+
+    bounds = np.linspace(0, len(values), 4 * processes + 1).astype(int)
+    parts = Parallel(n_jobs=processes)(
+        delayed(_fitted)(values[start:stop], horizon, season, names)
+        for start, stop in pairwise(bounds.tolist())
+        if stop > start
+    )
+    return np.concatenate(parts)
+
+
+def _fitted(values: Sequence[Floats], horizon: int, season: int, names: Sequence[str]) -> Floats:
+    from statsforecast import StatsForecast
+    from statsforecast.models import SeasonalNaive
+
+    logging.getLogger("statsforecast").setLevel(logging.ERROR)
+    engine = StatsForecast(
+        models=[model for model in _models(season) if model.alias in names],
+        freq=1,
+        n_jobs=1,
+        fallback_model=SeasonalNaive(season),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        told = engine.forecast(df=_long(values), h=horizon)
+    told = told.sort_values(["unique_id", "ds"], kind="stable")
+    return np.stack(
+        [told[name].to_numpy(dtype=np.float64).reshape(len(values), horizon) for name in names],
+        axis=1,
+    )
+
+
+def _models(season: int) -> list[Any]:
+    """The members, named as in `NAMES`."""
+    from statsforecast.models import MSTL, AutoARIMA, AutoCES, AutoETS, DynamicOptimizedTheta
+
+    plain: dict[str, Any] = {"approximation": True, "max_order": 4, "nmodels": 40}
+    if season > LONGEST_SEASON:
+        without = {
+            "ets": AutoETS(season_length=1, model="ZZN"),
+            "arima": AutoARIMA(season_length=1, **plain),
+            "ces": AutoCES(season_length=1),
+        }
+        return [
+            *(MSTL(season, trend_forecaster=model, alias=name) for name, model in without.items()),
+            DynamicOptimizedTheta(season_length=season, alias="theta"),
+        ]
+    return [
+        AutoETS(season_length=season, alias="ets"),
+        AutoARIMA(season_length=season, max_P=1, max_Q=1, alias="arima", **plain),
+        AutoCES(season_length=season, alias="ces"),
+        DynamicOptimizedTheta(season_length=season, alias="theta"),
+    ]
+
+
+def _long(values: Sequence[Floats]) -> pd.DataFrame:
+    lengths: Ints = np.array([len(one) for one in values], dtype=np.int64)
+    return pd.DataFrame(
+        {
+            "unique_id": np.repeat(np.arange(len(values)), lengths),
+            "ds": np.concatenate([np.arange(length) for length in lengths]),
+            "y": np.concatenate(list(values)),
+        }
+    )

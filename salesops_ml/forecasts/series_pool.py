@@ -1,0 +1,141 @@
+"""The best forecast of a series is many forecasts: the weighted middle of a pool of models.
+
+Choosing one model per series by its last few errors is among the worst things to do, for those errors
+are mostly luck. The pool takes the middle of all members instead, and lets a member count for more
+only when it was better over the whole panel, replayed from earlier days, and then only halfway.
+
+Sources: Petropoulos and Svetunkov (2020) for medians of simple models; Claeskens et al. (2016) on why
+estimated weights must be shrunk towards equal ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from salesops_ml.forecasts.batch import Batch, Bools, Floats, Ints
+from salesops_ml.forecasts.conformal import Replays, replays, series_scale, widths_from
+from salesops_ml.forecasts.series_learner import learned_forecasts
+from salesops_ml.forecasts.series_members import member_forecasts
+from salesops_ml.forecasts.smoothing import combined
+
+_MOST_REPLAYS, _SMALL_PANEL_REPLAYS = 400, 60
+"""Replays at most: three a series between these bounds, for each costs as much as a forecast."""
+_FEWEST_REPLAYS = 20
+"""Replays below which all members weigh the same."""
+_TOWARDS_EQUAL = 0.5
+_CUT = 0.2
+"""Share of the weight cut off at either end of the ranked members."""
+_WILD = 20.0
+"""Errors' scales from the latest value, grown with the horizon's root, that no member may exceed."""
+
+
+def pooled_forecast(
+    batch: Batch, horizon: int, levels: Sequence[int], *, processes: int = 1
+) -> tuple[Floats, dict[int, Floats]]:
+    """Mean (series, horizon) and half-widths of its intervals by level, for series without gaps."""
+    most = int(np.clip(3 * len(batch.length), _SMALL_PANEL_REPLAYS, _MOST_REPLAYS))
+    found = replays(batch, horizon, most=most)
+    today = np.zeros(len(batch.length), dtype=np.int64)
+    members = _members(batch, today, horizon, processes)
+    if found is None:
+        errors, weights = [np.empty(0)] * horizon, equal_weights(members.shape[1])
+    else:
+        earlier = _members(found.earlier, found.back, horizon, processes)
+        weights = learned_weights(earlier, found)
+        errors = found.errors(weighted_middle(earlier, weights))
+    widths = widths_from(errors, series_scale(batch), levels)
+    return weighted_middle(members, weights), widths
+
+
+def equal_weights(count: int) -> Floats:
+    """As many equal weights that sum to 1."""
+    return np.full(count, 1.0 / count)
+
+
+def learned_weights(told: Floats, found: Replays) -> Floats:
+    """Weights of the members by their replayed errors over the panel, halfway to equal ones.
+
+    Args:
+        told: (replays, members, horizon) forecasts, NaN where a member has none.
+        found: what then came.
+
+    Returns:
+        (members,) weights that sum to 1; a member that never forecast counts as the average one.
+    """
+    equal = equal_weights(told.shape[1])
+    if len(told) < _FEWEST_REPLAYS:
+        return equal
+    error = np.abs(told - found.actual[:, None, :]) / found.scale[:, None, None]
+    seen = ~np.isnan(error)
+    total = np.where(seen, error, 0.0).sum(axis=(0, 2))
+    count = seen.sum(axis=(0, 2))
+    mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    if np.isnan(mean).all() or np.nanmax(mean) <= 0:
+        return equal
+    mean = np.where(np.isnan(mean), np.nanmean(mean), np.maximum(mean, 1e-3 * np.nanmax(mean)))
+    precision = mean**-2.0
+    shrunk = _TOWARDS_EQUAL * equal + (1 - _TOWARDS_EQUAL) * precision / precision.sum()
+    return np.asarray(shrunk)
+
+
+def weighted_middle(members: Floats, weights: Floats) -> Floats:
+    """Mean of the members without a fifth of their weight at either end; NaN members are left out.
+
+    Args:
+        members: (series, members, horizon).
+        weights: (members,), summing to 1.
+
+    Returns:
+        (series, horizon).
+
+    Example:
+        >>> one_day = np.array([[[1.0], [2.0], [3.0], [4.0], [90.0]]])
+        >>> weighted_middle(one_day, np.full(5, 0.2)).round(6).tolist()
+        [[3.0]]
+    """
+    weight = np.where(np.isnan(members), 0.0, weights[None, :, None])
+    order = np.argsort(members, axis=1)
+    ranked = np.take_along_axis(np.nan_to_num(members), order, axis=1)
+    share = np.take_along_axis(weight, order, axis=1)
+    reached = np.cumsum(share / share.sum(axis=1, keepdims=True), axis=1)
+    before = np.concatenate([np.zeros_like(reached[:, :1]), reached[:, :-1]], axis=1)
+    kept = np.clip(np.minimum(reached, 1 - _CUT) - np.maximum(before, _CUT), 0.0, None)
+    return np.asarray((ranked * kept).sum(axis=1) / kept.sum(axis=1))
+
+
+def _members(batch: Batch, day: Ints, horizon: int, processes: int) -> Floats:
+    """All members' forecasts, within bounds; (series, members, horizon).
+
+    The shared model is taught day by day, so that no series tells it what came after another's `day`.
+    """
+    values = [batch.values[row, start:] for row, start in enumerate(batch.start)]
+    chunks = [combined(batch.take(rows), horizon) for rows in _chunks(len(values))]
+    own = np.concatenate(chunks)[:, None, :]
+    local = member_forecasts(values, horizon, batch.season, processes=processes)
+    learned = np.full((len(values), 1, horizon), np.nan)
+    for one in np.unique(day):
+        rows = np.flatnonzero(day == one)
+        learned[rows, 0] = learned_forecasts(
+            [values[int(row)] for row in rows], horizon, batch.season
+        )
+    return _bounded(np.concatenate([own, local, learned], axis=1), batch)
+
+
+def _bounded(members: Floats, batch: Batch) -> Floats:
+    """Members kept above zero where the past was, and NaN where they run wild."""
+    known = batch.known
+    least = np.where(known, batch.values, np.inf).min(axis=1)
+    most = np.where(known, batch.values, -np.inf).max(axis=1)
+    room = _WILD * series_scale(batch) * np.sqrt(members.shape[2]) + (most - least)
+    outside = (members > (most + room)[:, None, None]) | (members < (least - room)[:, None, None])
+    members = np.where(outside, np.nan, members)
+    members[:, 0] = np.where(np.isnan(members[:, 0]), batch.values[:, [-1]], members[:, 0])
+    floor = np.where(least >= 0, 0.0, -np.inf)
+    return np.asarray(np.maximum(members, floor[:, None, None]))
+
+
+def _chunks(count: int, size: int = 512) -> list[Bools]:
+    place = np.arange(count)
+    return [(place >= start) & (place < start + size) for start in range(0, count, size)]
