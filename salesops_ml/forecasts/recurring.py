@@ -81,9 +81,10 @@ def _last_nodes(contracts: pd.DataFrame) -> pd.Series[str]:
     )
     last = {}
     for deal in contracts["deal_id"]:
-        at = deal
-        while at in following and following[at] in node.index:
+        at, seen = deal, {deal}
+        while following.get(at) in node.index and following[at] not in seen:
             at = following[at]
+            seen.add(at)
         last[deal] = node[at]
     return contracts["deal_id"].map(last)
 

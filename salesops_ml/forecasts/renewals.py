@@ -92,13 +92,14 @@ def read_contracts(history: History) -> pd.DataFrame:
     Returns:
         deal_id, account_id, product, node, deal_type, start, end (first day after the term), amount,
         arr (amount a year, company currency), `fate` (renewed, churned, in_pipeline, due),
-        `renewal` (deal_id), `opened` (when that deal was created), `renewed_arr` (NaN unless renewed).
+        `renewal` (deal_id), `opened` (when that deal was created), `renewed_arr` (NaN unless renewed;
+        0 where the renewal was won without an amount).
         Empty where no won deal has a term, or `forecast.renewals` is off.
     """
     if history.terms is None:
         return _NOTHING.copy()
     deals = history.deals.merge(history.terms, on="deal_id", how="left")
-    won = deals[(deals["status"] == "won") & deals["amount"].notna()]
+    won = deals[(deals["status"] == "won") & (deals["amount"] > 0)]
     won = won.assign(term_months=_terms(won))
     won = won[won["term_months"] > 0]
     if won.empty:
@@ -108,9 +109,8 @@ def read_contracts(history: History) -> pd.DataFrame:
     matched = _matched(contracts, _dated(renewals, history))
     contracts = contracts.merge(matched, on="deal_id", how="left")
     arr = contracts.set_index("deal_id")["arr"]
-    contracts["renewed_arr"] = (
-        contracts["renewal"].map(arr).where(contracts["renewal_status"] == "won")
-    )
+    worth = contracts["renewal"].map(arr).fillna(0.0)
+    contracts["renewed_arr"] = worth.where(contracts["renewal_status"] == "won")
     contracts["fate"] = _fates(contracts, history)
     return contracts[list(_NOTHING.columns)].reset_index(drop=True)
 
@@ -122,7 +122,8 @@ def learn_renewals(contracts: pd.DataFrame, history: History) -> RenewalRates:
     old = contracts[known]
     lag = (old["opened"] - old["end"]).dt.total_seconds() / 86_400.0
     renewed = (old["fate"] == "renewed").to_numpy(dtype=bool)
-    ratio = (old["renewed_arr"] / old["arr"])[renewed].dropna().to_numpy(dtype=np.float64)
+    ratio = (old["renewed_arr"] / old["arr"])[renewed].to_numpy(dtype=np.float64)
+    ratio = ratio[ratio > 0]
     kept = len(ratio) / (len(ratio) + _RATIO_CREDIBLE)
     ratios = np.sort(1.0 + kept * (ratio - 1.0)) if len(ratio) else np.ones(1)
     opened = np.asarray(lag.fillna(np.inf), dtype=np.float64)
@@ -246,7 +247,7 @@ def _matched(contracts: pd.DataFrame, renewals: pd.DataFrame) -> pd.DataFrame:
         on=key, suffixes=("", "_renewal"),
     )  # fmt: skip
     pairs = pairs[(pairs["deal_id"] != pairs["deal_id_renewal"])]
-    pairs = pairs[pairs["created_at"] > pairs["start"]]
+    pairs = pairs[(pairs["created_at"] > pairs["start"]) & (pairs["about"] > pairs["start"])]
     pairs = pairs.assign(away=(pairs["about"] - pairs["end"]).abs())
     pairs = pairs[pairs["away"] <= NEAR].sort_values(["away", "deal_id", "deal_id_renewal"])
     nearest = pairs.drop_duplicates("deal_id_renewal")

@@ -220,6 +220,27 @@ def test_a_renewal_without_a_term_has_that_of_the_contract_before_it():
     assert contracts.loc["a", "renewed_arr"] == 120.0
 
 
+def test_odd_contracts_still_close():
+    book = Contracts()
+    book.sell("a", "x", datetime(2024, 6, 1), 100.0)
+    book.sell("b", "x", datetime(2025, 5, 20), 0.0, kind="renewal")
+    book.sell("c", "y", datetime(2025, 2, 1), 120.0, kind="renewal")
+    book.sell("d", "y", datetime(2025, 2, 2), 60.0, kind="renewal", rep="r2")
+    book.deals[-1]["service_start"] = book.deals[-2]["service_start"] = datetime(2024, 12, 1).date()
+    book.sell("e", "z", datetime(2025, 3, 1), 0.0)
+    with Warehouse.in_memory(book.tables()) as warehouse:
+        known = read_history(warehouse, as_of=AS_OF, settings=FOLLOWED)
+    contracts = read_contracts(known).set_index("deal_id")
+    assert set(contracts.index) == {"a", "c", "d"}
+    assert contracts.loc["a", "renewed_arr"] == 0.0
+    table = recurring_revenue(known, FOLLOWED)
+    root = table[table.node == "company"].set_index("period")
+    assert root.loc["2025-06", "contraction"] == 100.0
+    signed = sum(sign * table[move] for sign, move in zip(SIGNS, MOVES, strict=True))
+    assert (table["arr_start"] + signed).to_numpy() == pytest.approx(table["arr_end"].to_numpy())
+    assert np.isfinite(learn_renewals(read_contracts(known), known).ratios).all()
+
+
 def test_without_terms_or_unasked_nothing_is_followed(renewing):
     plain = read_history(renewing, as_of=AS_OF, settings=PLAIN)
     assert read_contracts(plain).empty
