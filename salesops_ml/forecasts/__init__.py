@@ -3,6 +3,7 @@
 from salesops_ml.forecasts.backtest import backtest_revenue, default_origins
 from salesops_ml.forecasts.backtest_scores import backtest_summary
 from salesops_ml.forecasts.combine import Weights, learn_weights
+from salesops_ml.forecasts.forecast_change import ForecastDay, forecast_change
 from salesops_ml.forecasts.hierarchical import forecast_hierarchy, sample_hierarchy
 from salesops_ml.forecasts.history import read_history
 from salesops_ml.forecasts.model import RevenueModel
@@ -15,6 +16,7 @@ from salesops_ml.forecasts.what_if import Change, parse_change, what_if
 
 __all__ = [
     "Change",
+    "ForecastDay",
     "RevenueModel",
     "ScoredPipeline",
     "Weights",
@@ -22,6 +24,7 @@ __all__ = [
     "backtest_summary",
     "default_origins",
     "fit_revenue_model",
+    "forecast_change",
     "forecast_hierarchy",
     "forecast_revenue",
     "forecast_series",
