@@ -93,8 +93,8 @@ def _without_unpriced(
 ) -> tuple[pa.Table, pa.Table]:
     """The changes but for those of amounts on a day without a rate, and these as rejects."""
     rates, currencies = _rates_of_moves(tables, changes, base)
-    is_amount = pc.equal(changes["field"], "amount")
-    unpriced = pc.and_(pc.and_(is_amount, pc.is_valid(changes["new_value"])), pc.is_null(rates))
+    told = pc.and_(pc.equal(changes["field"], "amount"), pc.is_valid(changes["new_value"]))
+    unpriced = pc.and_(pc.and_(told, pc.is_valid(currencies)), pc.is_null(rates))
     rows = changes.filter(unpriced)
     named = zip(
         rows["deal_id"].to_pylist(), currencies.filter(unpriced).to_pylist(),

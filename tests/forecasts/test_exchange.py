@@ -132,6 +132,20 @@ def test_rates_that_ended_long_ago_are_named_with_deal_currency_and_day():
         read_history(warehouse, as_of=AS_OF, settings=LATEST)
 
 
+def test_changes_of_a_deal_that_is_not_in_the_record_are_no_matter_of_rates():
+    tables = company()
+    changes = tables.tables["deal_changes"].to_pandas()
+    own = changes[changes.field == "amount"].assign(deal_id="stranger").head(1)
+    table = pa.Table.from_pandas(
+        pd.concat([changes[changes.field != "amount_base"], own]),
+        schema=tables.tables["deal_changes"].schema, preserve_index=False,
+    )  # fmt: skip
+    found = complete_history(
+        replace(tables, tables={**tables.tables, "deal_changes": table}), base_currency="EUR"
+    )
+    assert found.rejects.num_rows == tables.rejects.num_rows == 0
+
+
 def test_a_change_on_a_day_without_a_rate_is_a_reject_and_counts_in_neither_money():
     tables = company(until=date(2026, 1, 20))
     reasons = tables.rejects.to_pylist()
