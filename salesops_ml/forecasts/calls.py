@@ -45,7 +45,8 @@ def calls(
     told = rows[["node", "period", "closed"]].assign(
         model_commit=rows["p10"], model_expected=rows["mean"], model_best=rows["p90"]
     )
-    reps = pd.concat([_by_category(history, known, period) for period in periods])
+    held = [_by_category(history, known, period) for period in periods]
+    reps = pd.concat([rows for rows in held if len(rows)] or held[:1])
     told = told.merge(reps, on=["node", "period"], how="left")
     names = ["reps_commit", "reps_best", "reps_pipeline"]
     if (known.fields["field"] == "forecast_category").any():
