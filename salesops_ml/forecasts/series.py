@@ -120,8 +120,13 @@ def forecast_series(
     )
 
 
-def series_rules(panel: pd.DataFrame, *, freq: str | int) -> pd.DataFrame:
+def series_rules(
+    panel: pd.DataFrame, *, freq: str | int, horizon: int | None = None
+) -> pd.DataFrame:
     """Which rule each series falls under: `unique_id`, `rule`, `gaps` (periods filled in).
+
+    With a `horizon` also `long_horizon`: more periods are asked for than the series has, so that its
+    forecast rests on little and its interval on other series.
 
     Example:
         >>> panel = pd.DataFrame({"unique_id": "a", "ds": [1, 2, 4], "y": [3.0, 5.0, 4.0]})
@@ -129,13 +134,16 @@ def series_rules(panel: pd.DataFrame, *, freq: str | int) -> pd.DataFrame:
         [{'unique_id': 'a', 'rule': 'young', 'gaps': 1}]
     """
     series, _ = read_panel(panel, freq)
-    return pd.DataFrame(
+    rules = pd.DataFrame(
         {
             "unique_id": [one.unique_id for one in series],
             "rule": [_rule(filled(one)) for one in series],
             "gaps": [int(np.isnan(one.values).sum()) for one in series],
         }
     )
+    if horizon is None:
+        return rules
+    return rules.assign(long_horizon=[horizon > len(one.values) for one in series])
 
 
 def check_arguments(horizon: int, season_length: int, levels: Sequence[int]) -> None:

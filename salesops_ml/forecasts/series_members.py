@@ -41,27 +41,32 @@ _LEAST_FOR_ARIMA = 24
 
 
 def member_forecasts(
-    values: Sequence[Floats], horizon: int, season: int, *, processes: int = 1
+    values: Sequence[Floats],
+    horizon: int,
+    season: int,
+    *,
+    names: Sequence[str] = NAMES,
+    processes: int = 1,
 ) -> Floats:
-    """Forecasts of every member for series without gaps; (series, members, horizon).
+    """Forecasts of `names` for series without gaps; (series, members, horizon).
 
     A member that cannot fit a series repeats its last season instead; one that runs off to infinity
     is NaN. The numbers are the same on any count of processes.
     """
-    found = np.full((len(values), len(NAMES), horizon), np.nan)
+    found = np.full((len(values), len(names), horizon), np.nan)
     lengths = np.array([len(one) for one in values])
     seasonal = (lengths > 2 * season) & (season > 1)
     kept = max(_SEASONS_KEPT * season, _PERIODS_KEPT)
     for period, chosen in ((season, seasonal), (1, ~seasonal)):
-        for names, fit in (
-            (NAMES, lengths >= _LEAST_FOR_ARIMA),
-            (_SHORT, lengths < _LEAST_FOR_ARIMA),
+        for some_names, fit in (
+            (names, lengths >= _LEAST_FOR_ARIMA),
+            ([name for name in names if name in _SHORT], lengths < _LEAST_FOR_ARIMA),
         ):
             rows = np.flatnonzero(chosen & fit)
             if len(rows):
                 some = [values[int(row)][-kept:] for row in rows]
-                places = np.array([NAMES.index(name) for name in names])
-                told = _shared_out(some, horizon, period, names, processes)
+                places = np.array([list(names).index(name) for name in some_names])
+                told = _shared_out(some, horizon, period, some_names, processes)
                 found[np.ix_(rows, places)] = told
     found[~np.isfinite(found)] = np.nan
     return found

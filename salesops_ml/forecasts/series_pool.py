@@ -4,6 +4,9 @@ Choosing one model per series by its last few errors is among the worst things t
 are mostly luck. The pool takes the middle of all members instead, and lets a member count for more
 only when it was better over the whole panel, replayed from earlier days, and then only halfway.
 
+A wide panel (30 series) has members that learn from all series at once, and needs no ARIMA, which costs
+more than all others together; a narrow one has none of those, and ARIMA and theta in their place.
+
 Sources: Petropoulos and Svetunkov (2020) for medians of simple models; Claeskens et al. (2016) on why
 estimated weights must be shrunk towards equal ones.
 """
@@ -16,15 +19,20 @@ import numpy as np
 
 from salesops_ml.forecasts.batch import Batch, Bools, Floats, Ints
 from salesops_ml.forecasts.conformal import Replays, replays, series_scale, widths_from
-from salesops_ml.forecasts.series_learner import learned_forecasts
+from salesops_ml.forecasts.series_learner import FEWEST_SERIES, learned_forecasts
 from salesops_ml.forecasts.series_members import member_forecasts
+from salesops_ml.forecasts.series_shared import NAMES as SHARED
+from salesops_ml.forecasts.series_shared import shared_forecasts
 from salesops_ml.forecasts.smoothing import combined
 
 _MOST_REPLAYS, _SMALL_PANEL_REPLAYS = 400, 60
 """Replays at most: three a series between these bounds, for each costs as much as a forecast."""
 _FEWEST_REPLAYS = 20
 """Replays below which all members weigh the same."""
-_TOWARDS_EQUAL = 0.5
+_TOWARDS_PRIOR = 0.5
+_FIRST = 1.5
+"""What the first member counts beside each other one, before evidence."""
+_WIDE, _NARROW = ("ets", "ces"), ("ets", "arima", "ces", "theta")
 _CUT = 0.2
 """Share of the weight cut off at either end of the ranked members."""
 _WILD = 20.0
@@ -38,24 +46,30 @@ def pooled_forecast(
     most = int(np.clip(3 * len(batch.length), _SMALL_PANEL_REPLAYS, _MOST_REPLAYS))
     found = replays(batch, horizon, most=most)
     today = np.zeros(len(batch.length), dtype=np.int64)
-    members = _members(batch, today, horizon, processes)
+    wide = len(batch.length) >= FEWEST_SERIES
+    members = _members(batch, today, horizon, processes, wide=wide)
     if found is None:
-        errors, weights = [np.empty(0)] * horizon, equal_weights(members.shape[1])
+        errors, weights = [np.empty(0)] * horizon, prior_weights(members.shape[1])
     else:
-        earlier = _members(found.earlier, found.back, horizon, processes)
+        earlier = _members(found.earlier, found.back, horizon, processes, wide=wide)
         weights = learned_weights(earlier, found)
         errors = found.errors(weighted_middle(earlier, weights))
     widths = widths_from(errors, series_scale(batch), levels)
     return weighted_middle(members, weights), widths
 
 
-def equal_weights(count: int) -> Floats:
-    """As many equal weights that sum to 1."""
-    return np.full(count, 1.0 / count)
+def prior_weights(count: int) -> Floats:
+    """Weights before any evidence, summing to 1: equal ones, the first member counting for more.
+
+    It is itself the median of two models on two scales.
+    """
+    weights = np.full(count, 1.0)
+    weights[0] = _FIRST
+    return np.asarray(weights / weights.sum())
 
 
 def learned_weights(told: Floats, found: Replays) -> Floats:
-    """Weights of the members by their replayed errors over the panel, halfway to equal ones.
+    """Weights of the members by their replayed errors over the panel, halfway to the prior ones.
 
     Args:
         told: (replays, members, horizon) forecasts, NaN where a member has none.
@@ -64,19 +78,19 @@ def learned_weights(told: Floats, found: Replays) -> Floats:
     Returns:
         (members,) weights that sum to 1; a member that never forecast counts as the average one.
     """
-    equal = equal_weights(told.shape[1])
+    prior = prior_weights(told.shape[1])
     if len(told) < _FEWEST_REPLAYS:
-        return equal
+        return prior
     error = np.abs(told - found.actual[:, None, :]) / found.scale[:, None, None]
     seen = ~np.isnan(error)
     total = np.where(seen, error, 0.0).sum(axis=(0, 2))
     count = seen.sum(axis=(0, 2))
     mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
     if np.isnan(mean).all() or np.nanmax(mean) <= 0:
-        return equal
+        return prior
     mean = np.where(np.isnan(mean), np.nanmean(mean), np.maximum(mean, 1e-3 * np.nanmax(mean)))
-    precision = mean**-2.0
-    shrunk = _TOWARDS_EQUAL * equal + (1 - _TOWARDS_EQUAL) * precision / precision.sum()
+    precision = prior * mean**-2.0
+    shrunk = _TOWARDS_PRIOR * prior + (1 - _TOWARDS_PRIOR) * precision / precision.sum()
     return np.asarray(shrunk)
 
 
@@ -105,22 +119,26 @@ def weighted_middle(members: Floats, weights: Floats) -> Floats:
     return np.asarray((ranked * kept).sum(axis=1) / kept.sum(axis=1))
 
 
-def _members(batch: Batch, day: Ints, horizon: int, processes: int) -> Floats:
+def _members(batch: Batch, day: Ints, horizon: int, processes: int, *, wide: bool) -> Floats:
     """All members' forecasts, within bounds; (series, members, horizon).
 
-    The shared model is taught day by day, so that no series tells it what came after another's `day`.
+    Shared models are taught day by day, so that no series tells them what came after another's `day`.
     """
     values = [batch.values[row, start:] for row, start in enumerate(batch.start)]
     chunks = [combined(batch.take(rows), horizon) for rows in _chunks(len(values))]
     own = np.concatenate(chunks)[:, None, :]
-    local = member_forecasts(values, horizon, batch.season, processes=processes)
-    learned = np.full((len(values), 1, horizon), np.nan)
-    for one in np.unique(day):
-        rows = np.flatnonzero(day == one)
-        learned[rows, 0] = learned_forecasts(
-            [values[int(row)] for row in rows], horizon, batch.season
-        )
-    return _bounded(np.concatenate([own, local, learned], axis=1), batch)
+    names = _WIDE if wide else _NARROW
+    local = member_forecasts(values, horizon, batch.season, names=names, processes=processes)
+    parts = [own, local]
+    if wide:
+        shared = np.full((len(values), 1 + len(SHARED), horizon), np.nan)
+        for one in np.unique(day):
+            rows = np.flatnonzero(day == one)
+            some = [values[int(row)] for row in rows]
+            shared[rows, 0] = learned_forecasts(some, horizon, batch.season)
+            shared[rows, 1:] = shared_forecasts(some, horizon, batch.season)
+        parts.append(shared)
+    return _bounded(np.concatenate(parts, axis=1), batch)
 
 
 def _bounded(members: Floats, batch: Batch) -> Floats:

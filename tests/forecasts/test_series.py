@@ -121,6 +121,17 @@ def test_gaps_are_filled_in_a_straight_line_and_counted():
     pd.testing.assert_frame_equal(left, right)
 
 
+def test_a_horizon_longer_than_the_history_is_named():
+    panel = pd.concat(
+        pd.DataFrame({"unique_id": name, "ds": range(count), "y": np.arange(count) + 1.0})
+        for name, count in (("old", 30), ("young", 5))
+    )
+    told = series_rules(panel, freq=1, horizon=6).set_index("unique_id")["long_horizon"]
+    assert told.to_dict() == {"old": False, "young": True}
+    found = forecast_series(panel, horizon=6, season_length=4, freq=1, mode="fast")
+    assert found.groupby("unique_id").size().tolist() == [6, 6]
+
+
 def test_refunds_may_be_forecast_below_zero_but_sales_may_not():
     falling = [float(100 - 5 * month) for month in range(19)]
     sales = fast(monthly(falling), horizon=6, season_length=1, freq="MS")

@@ -12,7 +12,8 @@ from salesops_ml.forecasts.batch import batch_of
 from salesops_ml.forecasts.conformal import replays
 from salesops_ml.forecasts.series_learner import FEWEST_SERIES, learned_forecasts
 from salesops_ml.forecasts.series_members import NAMES, member_forecasts
-from salesops_ml.forecasts.series_pool import equal_weights, learned_weights, weighted_middle
+from salesops_ml.forecasts.series_pool import learned_weights, prior_weights, weighted_middle
+from salesops_ml.forecasts.series_shared import shared_forecasts
 
 
 def seasonal_walks(count: int, length: int, seed: int = 0) -> list[np.ndarray]:
@@ -31,7 +32,7 @@ def panel_of(walks: list[np.ndarray]) -> pd.DataFrame:
 
 def test_the_middle_cuts_both_ends_leaves_gaps_out_and_follows_the_weights():
     members = np.array([[[1.0], [2.0], [3.0], [4.0], [90.0], [np.nan]]])
-    assert weighted_middle(members, equal_weights(6))[0, 0] == pytest.approx(3.0)
+    assert weighted_middle(members, np.full(6, 1 / 6))[0, 0] == pytest.approx(3.0)
     heavy = np.array([0.9, 0.02, 0.02, 0.02, 0.02, 0.02])
     assert weighted_middle(members, heavy)[0, 0] == pytest.approx(1.0)
 
@@ -44,7 +45,8 @@ def test_a_better_member_counts_for_more_but_never_for_all():
     weights = learned_weights(np.stack([good, poor, absent], axis=1), found)
     assert weights.sum() == pytest.approx(1.0)
     assert weights[0] > weights[2] > 0
-    assert 1 / 6 <= weights[1] < weights[0] <= 5 / 6
+    assert 1 / 8 <= weights[1] < weights[0] <= 5 / 6
+    assert prior_weights(3)[0] == max(prior_weights(3))
 
 
 def test_replays_know_nothing_of_what_came_after():
@@ -77,6 +79,21 @@ def test_the_shared_model_needs_a_panel_and_learns_a_trend_from_it():
                       for place, line in enumerate(lines)])  # fmt: skip
     assert np.abs(told - ahead).max() / 30 < 0.5
     assert np.isnan(learned_forecasts(noisy[:5], 3, 1)).all()
+
+
+def test_shared_boosters_need_a_panel_go_on_with_its_season_and_may_fall_below_zero():
+    walks = [walk - 120 for walk in seasonal_walks(40, 40, seed=3)]
+    told = shared_forecasts([walk[:-4] for walk in walks], 4, 4)
+    ahead = np.array([walk[-4:] for walk in walks])
+    naive = np.array([walk[-8:-4] for walk in walks])
+    assert np.isfinite(told).all()
+    assert np.abs(told[:, 0] - ahead).mean() < np.abs(naive - ahead).mean()
+    assert (told < 0).any()
+    short = [walk[:9] for walk in walks]
+    assert np.isnan(shared_forecasts(short, 4, 4)).all()
+    assert np.isnan(shared_forecasts(walks[:10], 4, 4)).all()
+    again = shared_forecasts([walk[:-4] for walk in walks], 4, 4)
+    assert (told == again).all()
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""A company that counts 4-4-5: its forecast, its KPIs, its features and its baselines on that calendar."""
+"""A company that counts 4-4-5: its forecast, KPIs, features and baselines on that calendar."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from salesops_ml.forecasts.monthly import MonthlyTotals, monthly_series, next_mo
 from salesops_ml.forecasts.outlook import outlook
 from salesops_ml.kpis import Facts, recent_periods
 from salesops_ml.settings import Company, Settings, merge, parse
-from salesops_ml.snapshots.feature_spec import learn_spec
 from salesops_ml.snapshots.dataset import snapshot
+from salesops_ml.snapshots.feature_spec import learn_spec
 from tests.forecasts.companies import SETTINGS, TODAY
 
 WEEKS = {
@@ -24,7 +24,13 @@ WEEKS = {
 BY_WEEKS: Settings = parse(merge(SETTINGS.model_dump(mode="json"), {"company": WEEKS}))
 COMPANY = Company.model_validate(WEEKS)
 # Fiscal 2027 runs from Sunday 1 February 2026 to Saturday 30 January 2027
-MONTHS = [date(2026, 2, 1), date(2026, 3, 1), date(2026, 3, 29), date(2026, 5, 3), date(2026, 5, 31)]
+MONTHS = [
+    date(2026, 2, 1),
+    date(2026, 3, 1),
+    date(2026, 3, 29),
+    date(2026, 5, 3),
+    date(2026, 5, 31),
+]
 
 
 @pytest.fixture(scope="module")
