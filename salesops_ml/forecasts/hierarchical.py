@@ -20,7 +20,7 @@ from salesops_ml.forecasts.conformal import upper_quantile
 from salesops_ml.forecasts.hierarchy import Tree
 from salesops_ml.forecasts.panel import Calendar, Series, read_panel
 from salesops_ml.forecasts.reconciliation import Method, leaf_weights
-from salesops_ml.forecasts.series import check_arguments, filled, point_forecast
+from salesops_ml.forecasts.series import Mode, check_arguments, filled, point_forecast
 from salesops_ml.forecasts.summing import Parts, Structure
 
 MOST_REPLAYS = 24
@@ -38,6 +38,7 @@ def forecast_hierarchy(
     freq: str | int,
     levels: Sequence[int] = (80, 95),
     method: Method = "pooled",
+    mode: Mode = "best",
 ) -> pd.DataFrame:
     """Forecast every node of a tree; parents equal the sum of their children.
 
@@ -52,6 +53,8 @@ def forecast_hierarchy(
         freq: pandas frequency of `ds`, or the whole-number step of an integer `ds`.
         levels: interval levels in per cent.
         method: bottom_up, wls_struct, mint_shrink, or pooled, their mean.
+        mode: "best" or "fast", as in `forecast_series`, for the forecasts themselves; past days are
+            replayed fast in either.
 
     Returns:
         `unique_id`, `depth`, `ds`, `mean`, and `lo_L`, `hi_L` for each level; one row per node and step,
@@ -75,7 +78,7 @@ def forecast_hierarchy(
     """
     check_arguments(horizon, season_length, levels)
     past = _Past.read(panel, Structure.of(tree), freq)
-    reconciled = _reconcile(past, horizon, season_length, method)
+    reconciled = _reconcile(past, horizon, season_length, method, mode)
     columns: dict[str, Any] = {
         "unique_id": np.repeat(past.structure.nodes, horizon),
         "depth": np.repeat(past.structure.level, horizon),
@@ -100,6 +103,7 @@ def sample_hierarchy(
     draws: int = 1_000,
     seed: int = 7,
     method: Method = "pooled",
+    mode: Mode = "best",
 ) -> tuple[tuple[str, ...], Floats]:
     """Nodes, and draws of what they may book, in which parents equal their children; unlike intervals.
 
@@ -115,7 +119,7 @@ def sample_hierarchy(
     """
     check_arguments(horizon, season_length, ())
     past = _Past.read(panel, Structure.of(tree), freq)
-    reconciled = _reconcile(past, horizon, season_length, method)
+    reconciled = _reconcile(past, horizon, season_length, method, mode)
     leaves = len(past.structure.leaves)
     errors = reconciled.errors[:, -leaves:]
     whole = errors[~np.isnan(errors[:, :, -1]).all(axis=1)]
@@ -179,12 +183,12 @@ class _Past:
         """The periods that are forecast."""
         return self.calendar.stamps(self.values.shape[1], horizon)
 
-    def forecast(self, until: int, horizon: int, season: int) -> Floats:
+    def forecast(self, until: int, horizon: int, season: int, mode: Mode = "fast") -> Floats:
         """Each node by its own past before period `until`; 0 for one that was not there yet."""
         told = np.zeros((len(self.values), horizon))
         there = [row for row, start in enumerate(self.start) if start < until]
         known = [self.values[row, self.start[row] : until] for row in there]
-        told[there] = point_forecast(known, horizon, season)
+        told[there] = point_forecast(known, horizon, season, mode=mode)
         return told
 
 
@@ -254,7 +258,7 @@ def _root_mean_square(errors: Floats, axes: tuple[int, ...]) -> Floats:
     return np.asarray(np.sqrt(total.sum(axis=axes) / np.where(count > 0, count, np.nan)))
 
 
-def _reconcile(past: _Past, horizon: int, season: int, method: Method) -> _Reconciled:
+def _reconcile(past: _Past, horizon: int, season: int, method: Method, mode: Mode) -> _Reconciled:
     """Forecast, replay past days, and move the leaves so that every sum holds."""
     periods = past.values.shape[1]
     days = _replayed(periods, season)
@@ -263,7 +267,7 @@ def _reconcile(past: _Past, horizon: int, season: int, method: Method) -> _Recon
     summing = past.structure.matrix
     errors = np.hstack(first).T if first else np.empty((0, len(summing)))
     weights = leaf_weights(summing, errors, method)
-    leaf = weights @ past.forecast(periods, horizon, season)
+    leaf = weights @ past.forecast(periods, horizon, season, mode)
     floor = np.where(past.never_negative[-len(leaf) :], 0.0, -np.inf)[:, None]
     leaf = np.where(past.gone[:, None], 0.0, np.maximum(leaf, floor))
     replays = [

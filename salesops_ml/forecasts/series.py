@@ -34,7 +34,7 @@ from salesops_ml.errors import UsageError
 from salesops_ml.forecasts.batch import Batch, Bools, Floats, Ints, batch_of
 from salesops_ml.forecasts.conformal import Forecaster, half_widths
 from salesops_ml.forecasts.panel import Series, read_panel, split_future
-from salesops_ml.forecasts.series_pool import pooled_forecast
+from salesops_ml.forecasts.series_pool import pooled_forecast, pooled_mean
 from salesops_ml.forecasts.series_regressors import fitted_effects, put_back, read_regressors
 from salesops_ml.forecasts.smoothing import combined, smoothed_level
 
@@ -176,10 +176,14 @@ def _rule(values: Floats) -> str:
     return "young" if len(values) < YOUNG else "regular"
 
 
-def point_forecast(values: Sequence[Floats], horizon: int, season: int) -> Floats:
+def point_forecast(
+    values: Sequence[Floats], horizon: int, season: int, *, mode: Mode = "fast"
+) -> Floats:
     """The forecast alone of series without gaps, each under its rule. Shape (series, horizon)."""
     mean = np.repeat(np.array([one.mean() for one in values])[:, None], horizon, axis=1)
     for rows, forecaster in _by_rule(values):
+        if mode == "best" and forecaster is _median:
+            forecaster = pooled_mean
         mean[rows] = forecaster(batch_of([values[row] for row in rows], season), horizon)
     return mean
 

@@ -4,8 +4,9 @@ Choosing one model per series by its last few errors is among the worst things t
 are mostly luck. The pool takes the middle of all members instead, and lets a member count for more
 only when it was better over the whole panel, replayed from earlier days, and then only halfway.
 
-A wide panel (30 series) has members that learn from all series at once, and needs no ARIMA, which costs
-more than all others together; a narrow one has none of those, and ARIMA and theta in their place.
+A wide panel (30 series and 10,000 values) has members that learn from all series at once, and needs no
+ARIMA, which costs more than all others together; a narrow one, which could not teach them, has ARIMA and
+theta in their place.
 
 Sources: Petropoulos and Svetunkov (2020) for medians of simple models; Claeskens et al. (2016) on why
 estimated weights must be shrunk towards equal ones.
@@ -32,6 +33,7 @@ _FEWEST_REPLAYS = 20
 _TOWARDS_PRIOR = 0.5
 _FIRST = 1.5
 """What the first member counts beside each other one, before evidence."""
+_ENOUGH_VALUES = 10_000
 _WIDE, _NARROW = ("ets", "ces"), ("ets", "arima", "ces", "theta")
 _CUT = 0.2
 """Share of the weight cut off at either end of the ranked members."""
@@ -46,7 +48,7 @@ def pooled_forecast(
     most = int(np.clip(3 * len(batch.length), _SMALL_PANEL_REPLAYS, _MOST_REPLAYS))
     found = replays(batch, horizon, most=most)
     today = np.zeros(len(batch.length), dtype=np.int64)
-    wide = len(batch.length) >= FEWEST_SERIES
+    wide = _is_wide(batch)
     members = _members(batch, today, horizon, processes, wide=wide)
     if found is None:
         errors, weights = [np.empty(0)] * horizon, prior_weights(members.shape[1])
@@ -56,6 +58,13 @@ def pooled_forecast(
         errors = found.errors(weighted_middle(earlier, weights))
     widths = widths_from(errors, series_scale(batch), levels)
     return weighted_middle(members, weights), widths
+
+
+def pooled_mean(batch: Batch, horizon: int) -> Floats:
+    """The middle of the pool alone, all members weighing as before any evidence; (series, horizon)."""
+    today = np.zeros(len(batch.length), dtype=np.int64)
+    members = _members(batch, today, horizon, 1, wide=_is_wide(batch))
+    return weighted_middle(members, prior_weights(members.shape[1]))
 
 
 def prior_weights(count: int) -> Floats:
@@ -117,6 +126,11 @@ def weighted_middle(members: Floats, weights: Floats) -> Floats:
     before = np.concatenate([np.zeros_like(reached[:, :1]), reached[:, :-1]], axis=1)
     kept = np.clip(np.minimum(reached, 1 - _CUT) - np.maximum(before, _CUT), 0.0, None)
     return np.asarray((ranked * kept).sum(axis=1) / kept.sum(axis=1))
+
+
+def _is_wide(batch: Batch) -> bool:
+    """Whether the panel can teach models that all its series share."""
+    return len(batch.length) >= FEWEST_SERIES and int(batch.length.sum()) >= _ENOUGH_VALUES
 
 
 def _members(batch: Batch, day: Ints, horizon: int, processes: int, *, wide: bool) -> Floats:

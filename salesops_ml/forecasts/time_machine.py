@@ -31,9 +31,9 @@ def weekly_origins(
         UsageError: fewer than one quarter is asked for, or the step has no such name.
 
     Example:
-        >>> days = weekly_origins(as_of=datetime(2026, 4, 9), settings=Settings(), quarters=1)
+        >>> days = weekly_origins(as_of=datetime(2026, 1, 9), settings=Settings(), quarters=1)
         >>> len(days), str(days[0].date()), str(days[-1].date())
-        (13, '2026-01-01', '2026-03-26')
+        (13, '2025-10-01', '2025-12-24')
     """
     if quarters < 1:
         raise UsageError(f"`quarters` is {quarters}; replay at least 1")
