@@ -23,6 +23,8 @@ from tests.crm.postgres import private_cluster
 from tests.models.hill import FOLDS, Hill, hill_settings
 from tests.needs import ROOT
 
+HILL = Path(__file__).with_name("hill.py")
+
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
@@ -32,7 +34,7 @@ def url(tmp_path: Path) -> str:
 def worker(
     url: str, *, trials: int, pause: float = 0.0, heartbeat: int = 30
 ) -> subprocess.Popen[str]:
-    words = [sys.executable, "-m", "tests.models.hill", str(trials), str(pause), str(heartbeat)]
+    words = [sys.executable, str(HILL), str(trials), str(pause), str(heartbeat)]
     environment = os.environ | {"HILL_STORAGE": url, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         words, cwd=ROOT, env=environment, text=True,
