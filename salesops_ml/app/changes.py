@@ -18,7 +18,7 @@ from salesops_ml.forecasts.waterfall import pipeline_waterfall
 from salesops_ml.models import DealScores
 from salesops_ml.periods import Period
 from salesops_ml.settings import Company, Settings
-from salesops_ml.snapshots import open_deals
+from salesops_ml.snapshots import open_deals_on
 from salesops_ml.warehouse import Warehouse
 
 WEEK = timedelta(days=7)
@@ -55,6 +55,7 @@ def change_since(
             f"nothing had been won and lost by {since:%Y-%m-%d}, so nothing was forecast then; give a"
             " later day"
         )
+    seen = open_deals_on(warehouse, deal_model.spec, [since, as_of])
     before, after = (
         ForecastDay.made(
             warehouse,
@@ -64,7 +65,7 @@ def change_since(
             weights=weights,
         )
         for moment in (since, as_of)
-        for deals in [open_deals(warehouse, deal_model.spec, as_of=moment)]
+        for deals in [seen[seen["as_of"] == pd.Timestamp(moment)].reset_index(drop=True)]
     )
     view = before.model.view
     usual = [period.label for period in (view.months[0], *view.quarters[:2])]
