@@ -192,7 +192,7 @@ def _by_grain(projection: Projection, day: Day, way: Way) -> dict[str, Floats | 
 def _submitted(projection: Projection, evidence: Evidence) -> pd.DataFrame:
     """What was last submitted for each node and period."""
     view, tree = projection.view, projection.tree
-    said = evidence.submissions.drop_duplicates(["node", "period"], keep="last")
+    said = evidence.last_submissions
     rows = pd.concat(
         [
             period_rows(tree, view.months[: view.published], "month"),
@@ -232,7 +232,7 @@ def _means(
 def _series(projection: Projection, model: RevenueModel) -> pd.DataFrame:
     """The totals' own past, shared among nodes by the last twelve months; quantiles at the company."""
     view = projection.view
-    totals = at_pace(by_share(model, projection.tree), view, projection.closed)
+    totals = at_pace(by_share(model), view, projection.closed)
     rows = _means(projection, totals, "series").reset_index(drop=True)
     deviation = model.series_deviation.copy()
     deviation[0] *= np.sqrt(view.ahead)

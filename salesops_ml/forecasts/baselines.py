@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from salesops_ml.forecasts.batch import Floats
-from salesops_ml.forecasts.hierarchy import Tree
 from salesops_ml.forecasts.history import History
 from salesops_ml.forecasts.model import RevenueModel
 from salesops_ml.forecasts.outlook import Outlook, local_day
@@ -81,12 +80,15 @@ def at_pace(pace: Floats, view: Outlook, closed: Closed) -> dict[str, Floats]:
     return {"month": future, "quarter": quarterly}
 
 
-def by_share(model: RevenueModel, tree: Tree) -> Floats:
+def by_share(model: RevenueModel) -> Floats:
     """The series model's months, shared out as the last twelve months were; (leaves, months)."""
-    total = model.trailing.sum()
-    count = len(tree.leaves)
-    share = model.trailing / total if total > 0 else np.full(count, 1.0 / count)
-    return np.outer(share, model.series_mean)
+    return np.outer(usual_share(model), model.series_mean)
+
+
+def usual_share(model: RevenueModel) -> Floats:
+    """Each leaf's share of what was won over the last twelve months, (leaves,)."""
+    total, count = model.trailing.sum(), len(model.trailing)
+    return model.trailing / total if total > 0 else np.full(count, 1.0 / count)
 
 
 def _whole_months(first: pd.Timestamp, view: Outlook, most: int) -> list[Period]:

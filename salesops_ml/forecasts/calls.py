@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from salesops_ml.forecasts.evidence import Evidence
-from salesops_ml.forecasts.hierarchy import Tree
-from salesops_ml.forecasts.history import History
+from salesops_ml.forecasts.hierarchy import sums_at_nodes
+from salesops_ml.forecasts.history import History, due_in
 from salesops_ml.periods import Period
 
 COLUMNS = (
@@ -53,8 +53,7 @@ def calls(
         told[names] = told[names].fillna(0.0).add(told["closed"], axis=0)
     else:
         told[names] = np.nan
-    said = known.submissions.drop_duplicates(["node", "period"], keep="last")
-    said = said.rename(columns={"amount": "submitted"})
+    said = known.last_submissions.rename(columns={"amount": "submitted"})
     told = told.merge(
         said[["node", "period", "submitted", "submitted_at", "author"]],
         on=["node", "period"],
@@ -66,10 +65,7 @@ def calls(
 def _by_category(history: History, known: Evidence, period: Period) -> pd.DataFrame:
     """What open deals due in the period hold in each category, added up to every node."""
     deals = history.open
-    due = deals["deal_id"].map(known.at("expected_close_date", history.as_of))
-    days = pd.to_datetime(due, errors="coerce")
-    inside = (days >= pd.Timestamp(period.start)) & (days < pd.Timestamp(period.end))
-    deals = deals[inside]
+    deals = deals[due_in(deals["expected_close_date"], period)]
     category = deals["deal_id"].map(known.at("forecast_category", history.as_of))
     worth = deals["amount"].fillna(0.0)
     leaf = pd.DataFrame(
@@ -83,7 +79,4 @@ def _by_category(history: History, known: Evidence, period: Period) -> pd.DataFr
     sums = leaf.groupby("node").sum()
     if sums.empty:
         return pd.DataFrame(columns=["node", "period", *sums.columns])
-    tree = Tree.over(list(sums.index))
-    totals = tree.aggregate(sums.loc[list(tree.leaves)].to_numpy(dtype=np.float64))
-    frame = pd.DataFrame(totals, columns=list(sums.columns))
-    return frame.assign(node=tree.nodes, period=period.label)
+    return sums_at_nodes(sums).assign(period=period.label)

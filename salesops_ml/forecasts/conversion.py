@@ -18,9 +18,10 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from salesops_ml.forecasts.baselines import usual_share
 from salesops_ml.forecasts.batch import Floats
 from salesops_ml.forecasts.evidence import Evidence
-from salesops_ml.forecasts.history import History
+from salesops_ml.forecasts.history import History, due_in
 from salesops_ml.forecasts.model import RevenueModel
 from salesops_ml.periods import Grain, Period
 
@@ -116,7 +117,7 @@ def existing_plus_new(day: Day, periods: Sequence[Period], closed: Floats) -> Fl
     added = np.where(known, fresh / np.maximum(seen, 1.0), np.nan)
     now = day.open
     pipeline = day.by_leaf(now, now["amount"].fillna(0.0))
-    total = np.outer(pipeline, rate) + np.outer(_usual_share(day), added)
+    total = np.outer(pipeline, rate) + np.outer(usual_share(day.model), added)
     total[:, 0] += closed
     return np.asarray(total)
 
@@ -141,7 +142,7 @@ def by_category(day: Day, periods: Sequence[Period], closed: Floats) -> Floats |
     total = np.full((len(day.model.leaves), len(periods)), np.nan)
     for place, period in enumerate(periods):
         if place in rate.index.get_level_values("place"):
-            due = now[_inside(now["due"], period)]
+            due = now[due_in(now["due"], period)]
             share = due["category"].map(rate.loc[place]).fillna(0.0)
             total[:, place] = day.by_leaf(due, due["amount_then"] * share)
     total[:, 0] += closed
@@ -165,7 +166,7 @@ def by_stage(day: Day, periods: Sequence[Period], closed: Floats) -> Floats | No
     rate = (won["sum"] + STAGE_EVIDENCE * overall) / (won["size"] + STAGE_EVIDENCE)
     worth = due["amount"] * due["stage"].map(rate).fillna(overall)
     columns = [
-        day.by_leaf(due, worth.where(_inside(due["expected_close_date"], period), 0.0))
+        day.by_leaf(due, worth.where(due_in(due["expected_close_date"], period), 0.0))
         for period in periods
     ]
     total = np.column_stack(columns)
@@ -209,7 +210,7 @@ def _due(day: Day, then: _Then) -> Iterator[tuple[int, pd.DataFrame]]:
     """By period ahead, the deals that were said then to close in it."""
     told = _told(day, then.deals, then.moment)
     for place, period in then.periods.items():
-        yield place, told[_inside(told["due"], period)]
+        yield place, told[due_in(told["due"], period)]
 
 
 def _told(day: Day, deals: pd.DataFrame, moment: datetime | None) -> pd.DataFrame:
@@ -218,17 +219,6 @@ def _told(day: Day, deals: pd.DataFrame, moment: datetime | None) -> pd.DataFram
     category = deals["deal_id"].map(day.evidence.at("forecast_category", at)).fillna(UNKNOWN)
     expected = deals["deal_id"].map(day.evidence.at("expected_close_date", at))
     return deals.assign(category=category, due=pd.to_datetime(expected, errors="coerce"))
-
-
-def _inside(days: pd.Series[pd.Timestamp], period: Period) -> pd.Series[bool]:
-    return (days >= pd.Timestamp(period.start)) & (days < pd.Timestamp(period.end))
-
-
-def _usual_share(day: Day) -> Floats:
-    """Each leaf's share of what was won over the last twelve months."""
-    trailing = day.model.trailing
-    total = trailing.sum()
-    return trailing / total if total > 0 else np.full(len(trailing), 1.0 / len(trailing))
 
 
 def _grain(period: Period) -> Grain:

@@ -48,6 +48,11 @@ class Evidence:
             _until(self.submissions, "submitted_at", as_of),
         )
 
+    @property
+    def last_submissions(self) -> pd.DataFrame:
+        """The last that was said for each node and period."""
+        return self.submissions.drop_duplicates(["node", "period"], keep="last")
+
     def at(self, field: str, moment: datetime) -> pd.Series[str]:
         """The value of a field at a moment, by deal."""
         rows = self._by_field[field]

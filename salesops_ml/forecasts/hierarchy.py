@@ -95,6 +95,24 @@ class Tree:
         return np.asarray(found, dtype=np.int64)
 
 
+def sums_at_nodes(leaves: pd.DataFrame) -> pd.DataFrame:
+    """Sums at every node of numbers at the leaves: `node`, and the columns of `leaves`.
+
+    Args:
+        leaves: one row per leaf, by its path.
+
+    Example:
+        >>> leaves = pd.DataFrame({"won": [1.0, 2.0]}, index=["company/A", "company/B"])
+        >>> sums_at_nodes(leaves).values.tolist()
+        [['company', 3.0], ['company/A', 1.0], ['company/B', 2.0]]
+    """
+    tree = Tree.over(list(leaves.index))
+    values = leaves.reindex(list(tree.leaves)).to_numpy(dtype=np.float64)
+    frame = pd.DataFrame(tree.aggregate(values), columns=list(leaves.columns))
+    frame.insert(0, "node", tree.nodes)
+    return frame
+
+
 def ancestors(path: str) -> list[str]:
     """The path's nodes from the root down to itself.
 

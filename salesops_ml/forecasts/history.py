@@ -17,6 +17,7 @@ import pandas as pd
 from salesops_ml.errors import DataError
 from salesops_ml.forecasts.exchange import at_latest_rates
 from salesops_ml.forecasts.hierarchy import Organisation, read_organisation
+from salesops_ml.periods import Period
 from salesops_ml.settings import Settings
 from salesops_ml.snapshots.closings import closings, staged_events
 from salesops_ml.warehouse import Warehouse
@@ -63,6 +64,11 @@ class History:
     def open(self) -> pd.DataFrame:
         """The deals known to be open."""
         return self.deals[self.deals["status"] == "open"]
+
+
+def due_in(days: pd.Series[pd.Timestamp], period: Period) -> pd.Series[bool]:
+    """Whether each expected close lies in the period; False where none is known."""
+    return (days >= pd.Timestamp(period.start)) & (days < pd.Timestamp(period.end))
 
 
 def read_history(warehouse: Warehouse, *, as_of: datetime, settings: Settings) -> History:

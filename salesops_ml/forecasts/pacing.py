@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from salesops_ml.errors import DataError, UsageError
-from salesops_ml.forecasts.hierarchy import Organisation, Tree
-from salesops_ml.forecasts.history import History, read_history
+from salesops_ml.forecasts.hierarchy import Organisation, sums_at_nodes
+from salesops_ml.forecasts.history import History, due_in, read_history
 from salesops_ml.forecasts.outlook import local_day
 from salesops_ml.periods import Period
 from salesops_ml.settings import Settings
@@ -84,8 +84,7 @@ def _standing(
     worth = deals["amount"].fillna(0.0)
     begin = pd.Timestamp(period.bounds(time_zone)[0])
     is_open = deals["status"] == "open"
-    due = deals["expected_close_date"]
-    inside = (due >= pd.Timestamp(period.start)) & (due < pd.Timestamp(period.end))
+    inside = due_in(deals["expected_close_date"], period)
     created = deals["created_at"] >= begin
     won = (deals["status"] == "won") & (deals["closed_at"] >= begin)
     leaf = pd.DataFrame(
@@ -97,7 +96,7 @@ def _standing(
             "created_deals": created.astype(float),
         }
     ).groupby(deals["leaf"])
-    return _at_nodes(leaf.sum())
+    return sums_at_nodes(leaf.sum())
 
 
 def _won_in(history: History, period: Period, time_zone: str) -> pd.Series[float]:
@@ -108,17 +107,8 @@ def _won_in(history: History, period: Period, time_zone: str) -> pd.Series[float
     sums = won[inside].groupby("node")[["amount"]].sum()
     if sums.empty:
         return pd.Series(dtype=float)
-    told: pd.Series[float] = _at_nodes(sums).set_index("node")["amount"]
+    told: pd.Series[float] = sums_at_nodes(sums).set_index("node")["amount"]
     return told
-
-
-def _at_nodes(leaves: pd.DataFrame) -> pd.DataFrame:
-    """Sums of leaves at every node above them."""
-    tree = Tree.over(list(leaves.index))
-    values = leaves.reindex(list(tree.leaves)).to_numpy(dtype=np.float64)
-    frame = pd.DataFrame(tree.aggregate(values), columns=list(leaves.columns))
-    frame.insert(0, "node", tree.nodes)
-    return frame
 
 
 def usual_finish(paces: pd.DataFrame, nodes: Sequence[str]) -> pd.DataFrame:

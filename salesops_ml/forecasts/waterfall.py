@@ -14,7 +14,7 @@ import pandas as pd
 from salesops_ml.errors import UsageError
 from salesops_ml.forecasts.batch import Bools
 from salesops_ml.forecasts.hierarchy import ancestors
-from salesops_ml.forecasts.history import History
+from salesops_ml.forecasts.history import History, due_in
 from salesops_ml.kpis.causes import MONEY, STEPS, causes
 from salesops_ml.periods import Period
 
@@ -115,9 +115,7 @@ def _due(deals: pd.DataFrame, period: Period | None) -> Bools:
     """Whether each deal is expected to close in the period; without one, every deal is."""
     if period is None:
         return deals["deal_id"].notna().to_numpy()
-    day = deals["expected_close_date"]
-    inside = (day >= pd.Timestamp(period.start)) & (day < pd.Timestamp(period.end))
-    return inside.to_numpy()
+    return due_in(deals["expected_close_date"], period).to_numpy()
 
 
 def _won_in(deals: pd.DataFrame, period: Period | None, time_zone: str) -> Bools:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from salesops_ml.evaluation.bootstrap import interval
@@ -111,13 +112,10 @@ def choose_share(
     shares: tuple[float, ...],
 ) -> tuple[float, dict[str, float]]:
     """How far held-out deals ask the middles to be moved, and the mean miss in days at each share."""
-    looks = Looks.of(late, labels)
-    _, weight = horizon_target(labels, settings.models.horizon_days)
-    ended = (looks.event != OPEN) & (looks.duration <= curves.horizon) & (weight > 0)
-    rows = np.flatnonzero(ended)
+    rows, days, weight = _ends(late, labels, settings)
     if not len(rows):
         return 0.0, {}
-    frame, some, when = late.iloc[rows], curves.take(rows), looks.duration[rows]
+    frame, some, when = late.iloc[rows], curves.take(rows), days[rows]
     asked, deals = told.days(frame), frame["deal_id"].to_numpy(dtype=object)
     miss = {
         share: np.abs(moved(some, asked, share).quantiles(given="either")[:, 1] - when)
@@ -158,17 +156,25 @@ def _read(days: Floats, curve: Floats, then: Floats) -> Floats:
     return np.asarray(low + step * (high - low))
 
 
+def _ends(
+    frame: pd.DataFrame, labels: pd.DataFrame, settings: Settings
+) -> tuple[npt.NDArray[np.int64], Floats, Floats]:
+    """Which looks ended within the horizon, and of all looks their days and censoring weights."""
+    horizon = settings.models.horizon_days
+    looks = Looks.of(frame, labels)
+    _, weight = horizon_target(labels, horizon)
+    ended = (looks.event != OPEN) & (looks.duration <= horizon) & (weight > 0)
+    return np.flatnonzero(ended), looks.duration, weight
+
+
 def _ended(
     frame: pd.DataFrame, labels: pd.DataFrame, encoder: Encoder, settings: Settings
 ) -> tuple[Rows, int]:
     """Rows of deals that ended within the horizon, weighted for those censored; and how many deals."""
-    looks = Looks.of(frame, labels)
-    _, weight = horizon_target(labels, settings.models.horizon_days)
-    ended = (looks.event != OPEN) & (looks.duration <= settings.models.horizon_days) & (weight > 0)
-    rows = np.flatnonzero(ended)
+    rows, days, weight = _ends(frame, labels, settings)
     deals = int(frame["deal_id"].iloc[rows].nunique())
     most = settings.models.max_classifier_rows
     if len(rows) > most:
         rows = np.sort(np.random.default_rng(settings.seed).choice(rows, most, replace=False))
     matrix = encoder.transform(frame.iloc[rows])
-    return Rows(matrix, np.sqrt(looks.duration[rows]), weight[rows]), deals
+    return Rows(matrix, np.sqrt(days[rows]), weight[rows]), deals
