@@ -208,6 +208,9 @@ class Forecast(Frozen):
     """Revenue forecasts: the tree of nodes, how far, and how often the past is replayed."""
 
     hierarchy: tuple[str, ...] = ("region", "team", "rep")
+    trees: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="further trees by name, such as products: [product]"
+    )
     months: int = Field(6, ge=1, le=36)
     samples: int = Field(1_000, ge=100)
     backtest_origins: int = Field(6, ge=0, description="past days replayed; 0 for none")
@@ -215,6 +218,14 @@ class Forecast(Frozen):
     learn_months: int = Field(24, ge=3, description="how far back rates and amounts are learned")
     shock: float = Field(0.1, ge=0, lt=1, description="shared fate of deals, before evidence")
     renewals: bool = Field(False, description="contracts with a term are followed to their renewal")
+
+    @field_validator("trees")
+    @classmethod
+    def _named(cls, trees: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for name, levels in trees.items():
+            if not name.strip() or "/" in name or not levels:
+                raise ValueError(f"tree `{name}` needs a name without `/`, and a list of levels")
+        return trees
 
 
 class Mining(Frozen):
