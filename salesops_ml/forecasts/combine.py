@@ -57,8 +57,9 @@ class Weights:
         series: weight of the series model; likewise.
         distances: months to the end of the period at which `lift` and `series` are told, rising; in
             between they go in straight lines, beyond they stay. Whole months from 1 where empty.
-        money: factors on what open deals win in the near, middle and far future, from deals that the
-            deal model has not learned from (`app.past_pipeline`); empty where none are known.
+        money: factors on what open deals win in the near, middle and far future, and by part of the
+            quarter, from deals that the deal model has not learned from (`app.win_corrections`); empty
+            where none are known.
         widths: `grain/level` (such as month/0), or `grain/tree/level` of a further tree -> width factors
             of the 80 % and 95 % intervals.
         origins: how many replayed days the lessons rest on.
