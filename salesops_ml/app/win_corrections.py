@@ -80,7 +80,7 @@ def money_factors(curves: Curves, amount: pd.Series[float], labels: pd.DataFrame
 
 
 def rush_factors(curves: Curves, looks: pd.DataFrame, labels: pd.DataFrame) -> Floats:
-    """How many of the promised wins come in each part of the quarter, beside all of it; (len(RUSH) + 1,).
+    """How many of the promised wins come in each part of the quarter; (len(RUSH) + 1,).
 
     They move wins within a quarter and leave their number to the spans.
 
