@@ -75,7 +75,7 @@ class ConformanceRules(Frozen):
     """
 
     starts: tuple[str, ...] = ()
-    allowed: dict[str, tuple[str, ...]] = {}
+    allowed: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     required: tuple[RequiredStep, ...] = ()
     order: tuple[str, ...] = ()
     maximum_days: tuple[MaximumTime, ...] = ()
