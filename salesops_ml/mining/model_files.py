@@ -18,7 +18,7 @@ from lxml import etree
 
 from salesops_ml.errors import ConfigError, SourceError
 from salesops_ml.mining.discovery import load_pm4py
-from salesops_ml.mining.petri_net import Net, Transition
+from salesops_ml.mining.petri_net import Net, Transition, from_pm4py
 
 _LARGEST_FILE = 20_000_000
 _DEEPEST = 100
@@ -61,26 +61,6 @@ def read_pnml(path: Path | str) -> Net:
         return from_pm4py(*load_pm4py().read_pnml(file_path=str(path)))
     except Exception as error:  # pm4py raises bare ones of any kind
         raise SourceError(f"{path}: cannot be read as PNML: {error}; export it again") from error
-
-
-def from_pm4py(net: Any, initial: Any, final: Any) -> Net:
-    """A net of ours from pm4py's net and its two markings; the order of names decides all numbers."""
-    places = sorted(net.places, key=lambda place: str(place.name))
-    number = {place: turn for turn, place in enumerate(places)}
-
-    def tokens(arcs: Any, side: str) -> tuple[int, ...]:
-        return tuple(sorted(number[getattr(arc, side)] for arc in arcs for _ in range(arc.weight)))
-
-    def marked(marking: Any) -> tuple[int, ...]:
-        return tuple(sorted(number[place] for place in marking for _ in range(marking[place])))
-
-    steps = [
-        Transition(step.label, tokens(step.in_arcs, "source"), tokens(step.out_arcs, "target"))
-        for step in net.transitions
-    ]
-    steps.sort(key=lambda step: (step.label or "", step.inputs, step.outputs))
-    return Net(tuple(str(place.name) for place in places), tuple(steps), marked(initial),
-               marked(final))  # fmt: skip
 
 
 def to_pm4py(net: Net) -> tuple[Any, Any, Any]:

@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -106,6 +107,26 @@ def net_of_moves(
     ]
     steps += [Transition(None, (place[stage],), (end,)) for stage in dict.fromkeys(ends)]
     return Net(("start", "end", *stages), tuple(steps), (begin,), (end,))
+
+
+def from_pm4py(net: Any, initial: Any, final: Any) -> Net:
+    """A net of ours from pm4py's net and its two markings; the order of names decides all numbers."""
+    places = sorted(net.places, key=lambda place: str(place.name))
+    number = {place: turn for turn, place in enumerate(places)}
+
+    def tokens(arcs: Any, side: str) -> tuple[int, ...]:
+        return tuple(sorted(number[getattr(arc, side)] for arc in arcs for _ in range(arc.weight)))
+
+    def marked(marking: Any) -> tuple[int, ...]:
+        return tuple(sorted(number[place] for place in marking for _ in range(marking[place])))
+
+    steps = [
+        Transition(step.label, tokens(step.in_arcs, "source"), tokens(step.out_arcs, "target"))
+        for step in net.transitions
+    ]
+    steps.sort(key=lambda step: (step.label or "", step.inputs, step.outputs))
+    return Net(tuple(str(place.name) for place in places), tuple(steps), marked(initial),
+               marked(final))  # fmt: skip
 
 
 def state_graph(net: Net, *, max_states: int = MAX_STATES) -> StateGraph:

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from salesops_ml.errors import DataError
 from salesops_ml.mining.alignments import DEVIATION, UNALIGNED, align_paths
 from salesops_ml.mining.discovery import load_pm4py, variant_counts
-from salesops_ml.mining.model_files import from_pm4py, to_pm4py
+from salesops_ml.mining.model_files import to_pm4py
 from salesops_ml.mining.petri_net import (
     SILENT,
     Net,
     StateGraph,
     Transition,
+    from_pm4py,
     net_of_moves,
     state_graph,
 )
