@@ -26,7 +26,7 @@ from salesops_ml.errors import DataError, UsageError
 from salesops_ml.mining.alignments import DEVIATION, UNALIGNED, align_paths
 from salesops_ml.mining.event_log import ACTIVITY, CASE, TIMESTAMP
 from salesops_ml.mining.petri_net import from_pm4py, state_graph
-from salesops_ml.mining.steps import Steps, as_steps
+from salesops_ml.mining.steps import Ints, Steps, as_steps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -261,18 +261,23 @@ def load_pm4py() -> ModuleType:
     return cast(ModuleType, pm4py)
 
 
-def _sample(steps: Steps, max_cases: int, seed: int) -> pd.DataFrame:
-    """A frame with pm4py's columns, of all cases or of a sample of them."""
+def log_frame(steps: Steps, cases: Ints) -> pd.DataFrame:
+    """A frame with pm4py's columns, of the cases with these codes (rising)."""
     import pandas as pd
 
-    count = len(steps.case_ids)
-    chosen = np.arange(count)
-    if count > max_cases:
-        chosen = np.sort(np.random.default_rng(seed).choice(count, max_cases, replace=False))
-    rows = np.flatnonzero(np.isin(steps.case, chosen))
+    rows = np.flatnonzero(np.isin(steps.case, cases))
     names = np.array(steps.activities, dtype=object)
     return pd.DataFrame({
         CASE: steps.case_ids[steps.case[rows]].astype(str),
         ACTIVITY: names[steps.activity[rows]],
         TIMESTAMP: pd.to_datetime(steps.at[rows], unit="us", utc=True),
     })  # fmt: skip
+
+
+def _sample(steps: Steps, max_cases: int, seed: int) -> pd.DataFrame:
+    """All cases, or a sample of them."""
+    count = len(steps.case_ids)
+    chosen = np.arange(count)
+    if count > max_cases:
+        chosen = np.sort(np.random.default_rng(seed).choice(count, max_cases, replace=False))
+    return log_frame(steps, chosen)

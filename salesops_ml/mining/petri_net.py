@@ -79,14 +79,19 @@ class StateGraph:
 
 
 def net_of_moves(
-    moves: Mapping[str, Sequence[str]], *, starts: Sequence[str], ends: Sequence[str]
+    moves: Mapping[str, Sequence[str]],
+    *,
+    starts: Sequence[str],
+    ends: Sequence[str],
+    free: Sequence[str] = (),
 ) -> Net:
     """A net in which a deal is in one stage at a time, and moves as agreed.
 
     Args:
         moves: for each stage, those that may come next.
-        starts: stages in which a deal may begin.
-        ends: stages in which it may be over.
+        starts: stages in which a deal may begin; any of those named where this is empty.
+        ends: stages in which it may be over; any where this is empty.
+        free: stages that may be followed by any of those named.
 
     Example:
         >>> net = net_of_moves({"Lead": ["Offer"], "Offer": ["Won", "Lead"]},
@@ -95,18 +100,24 @@ def net_of_moves(
         >>> graph.labels, graph.states, len(graph.source)
         (('Lead', 'Offer', 'Won'), 5, 5)
     """
-    named = (*starts, *moves, *(to for targets in moves.values() for to in targets), *ends)
+    named = (*starts, *moves, *(to for targets in moves.values() for to in targets), *ends, *free)
     stages = list(dict.fromkeys(named))
-    place = {stage: number for number, stage in enumerate(stages, start=2)}
-    begin, end = 0, 1
-    steps = [Transition(stage, (begin,), (place[stage],)) for stage in dict.fromkeys(starts)]
-    steps += [
-        Transition(to, (place[stage],), (place[to],))
-        for stage, targets in moves.items()
-        for to in dict.fromkeys(targets)
-    ]
-    steps += [Transition(None, (place[stage],), (end,)) for stage in dict.fromkeys(ends)]
-    return Net(("start", "end", *stages), tuple(steps), (begin,), (end,))
+    begin, end, anywhere = 0, 1, 2
+    own = [stage for stage in stages if stage not in set(free) or stage in ends]
+    place = dict.fromkeys(stages, anywhere) | {one: turn for turn, one in enumerate(own, start=3)}
+
+    def goes(source: int, targets: Sequence[str]) -> list[Transition]:
+        return [Transition(to, (source,), (place[to],)) for to in dict.fromkeys(targets)]
+
+    steps = goes(begin, starts or stages)
+    for stage, targets in moves.items():
+        steps += goes(place[stage], targets)
+    if free:
+        steps += goes(anywhere, stages)
+        steps += [Transition(None, (place[one],), (anywhere,)) for one in own if one in set(free)]
+    last = sorted({place[stage] for stage in ends or stages})
+    steps += [Transition(None, (source,), (end,)) for source in last]
+    return Net(("start", "end", "anywhere", *own), tuple(steps), (begin,), (end,))
 
 
 def from_pm4py(net: Any, initial: Any, final: Any) -> Net:

@@ -2,9 +2,9 @@
 
 The win rate is the share won among those that close (Aalen-Johansen, see `dwell.share_at_end`). Its
 variance is the sum of squared influences of the single deals (the infinitesimal jackknife), which is
-p (1 - p) / n where no deal is open. It is told as an effective number of deals, so that Wilson's interval
-serves each group and Newcombe's their difference: both keep their promise with a handful of deals, or
-with none or all of them won.
+p (1 - p) / n where no deal is open. It is told as an effective number of deals, so that Wilson's
+interval serves each group and Newcombe's their difference: both keep their promise with a handful of
+deals, or with none or all of them won.
 
 Wilson (1927), J. Am. Stat. Assoc. 22, 209-212; Newcombe (1998), Statistics in Medicine 17, 873-890
 (method 10).
