@@ -162,7 +162,8 @@ def _refuse_unknown_rule(
     if kind == "move":
         names += [f"move: {a} > {b}" for a in stages for b in stages]
     if rule not in names:
-        raise ConfigError(f"`{PLACE}.allow`: there is no rule `{rule}`; {nearest(rule, names)}")
+        alike = [name for name in names if name.startswith(f"{kind}: ")] or names
+        raise ConfigError(f"`{PLACE}.allow`: there is no rule `{rule}`; {nearest(rule, alike)}")
 
 
 def rule_names(rules: ConformanceRules) -> list[str]:
