@@ -274,7 +274,9 @@ def _in_words(row: Mapping[Any, Any]) -> str:
     """A row as a sentence, from its own numbers."""
     if not row["cases"]:
         exempt = f", {_deals(row['allowed'])} exempt" if row["allowed"] else ""
-        return f"{row['rule']}: kept by all {_deals(row['checked'])} that it is decided for{exempt}."
+        return (
+            f"{row['rule']}: kept by all {_deals(row['checked'])} that it is decided for{exempt}."
+        )
     by = "in" if row["kind"] in ("move", "model") else "broken by"
     words = f"{row['rule']}: {by} {_deals(row['cases'])} ({row['share']:.1%} of {row['checked']:,})"
     if not np.isnan(row["amount"]):

@@ -1,8 +1,9 @@
 """How well the deals fit a process model: by alignments, and by token replay as their check.
 
-Each path is aligned once, however many deals took it. A deal that has not closed, or whose closing left
-no event, is held against the model's beginnings only, so that what is still to come is not missed.
-Token replay is pm4py's; it cannot follow a deal that goes on, and so replays the ended ones alone.
+Each path is aligned once, however many deals took it. A deal that has not closed, or whose closing is
+not its last event, is held against the model's beginnings only, so that what is still to come is not
+missed. Token replay is pm4py's; it cannot follow a deal that goes on, and so replays the ended ones
+alone.
 """
 
 from __future__ import annotations
@@ -125,9 +126,9 @@ def fitness_of(steps: Steps, net: Net, aligned: AlignedCases) -> Fitness:
 
 
 def _ended(steps: Steps) -> Mask:
-    """(m,) whether the case is over by an event of its own, or belongs to a log without outcomes."""
+    """(m,) whether the case is over by its last event, or belongs to a log without outcomes."""
     closes = np.zeros(len(steps.case_ids), dtype=bool)
-    closes[steps.case[steps.closing[steps.activity]]] = True
+    closes[steps.case] = steps.closing[steps.activity]  # the last event is written last
     return np.asarray((steps.outcome == ENDED) | ((steps.outcome != OPEN) & closes))
 
 

@@ -30,7 +30,7 @@ def net_of_rules(rules: ConformanceRules, stages: list[str], closing: list[str])
         closing: those that end a deal; where there are none, a deal may be over anywhere.
     """
     moves = allowed_moves(rules)
-    free = [stage for stage in stages if stage not in moves and stage not in closing]
+    free = [stage for stage in stages if stage not in moves]
     return net_of_moves(moves, starts=rules.starts, ends=closing, free=free)
 
 

@@ -103,7 +103,8 @@ def net_of_moves(
     named = (*starts, *moves, *(to for targets in moves.values() for to in targets), *ends, *free)
     stages = list(dict.fromkeys(named))
     begin, end, anywhere = 0, 1, 2
-    own = [stage for stage in stages if stage not in set(free) or stage in ends]
+    loose, last_stages = set(free), set(ends)
+    own = [stage for stage in stages if stage not in loose or stage in last_stages]
     place = dict.fromkeys(stages, anywhere) | {one: turn for turn, one in enumerate(own, start=3)}
 
     def goes(source: int, targets: Sequence[str]) -> list[Transition]:
@@ -114,7 +115,7 @@ def net_of_moves(
         steps += goes(place[stage], targets)
     if free:
         steps += goes(anywhere, stages)
-        steps += [Transition(None, (place[one],), (anywhere,)) for one in own if one in set(free)]
+        steps += [Transition(None, (place[one],), (anywhere,)) for one in own if one in loose]
     last = sorted({place[stage] for stage in ends or stages})
     steps += [Transition(None, (source,), (end,)) for source in last]
     return Net(("start", "end", "anywhere", *own), tuple(steps), (begin,), (end,))
