@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from salesops_ml.errors import ConfigError, UsageError
+from salesops_ml.errors import ConfigError, DataError, UsageError
 from salesops_ml.mining.clock import Clock
 from salesops_ml.mining.dwell import stage_quantiles
 from salesops_ml.mining.exemptions import NOT_EXEMPT, exemption_table, exemptions_of
-from salesops_ml.mining.fitness import Fitness, align_cases, fitness_of
+from salesops_ml.mining.fitness import AlignedCases, Fitness, align_cases, fitness_of
 from salesops_ml.mining.model_checks import check_model, net_of_rules
 from salesops_ml.mining.model_files import read_bpmn
 from salesops_ml.mining.petri_net import Net
@@ -99,6 +99,14 @@ class Conformance:
         """The rules that were broken, ranked by the amount of the deals that did: rows for a report."""
         return self.rules[self.rules["cases"] > 0].reset_index(drop=True)
 
+    def summary(self) -> dict[str, Any]:
+        """How many rules there are and how many were broken, and the fitness; fit for JSON."""
+        return {
+            "rules": len(self.rules),
+            "broken": int((self.rules["cases"] > 0).sum()),
+            "fitness": self.fitness.to_dict() if self.fitness is not None else None,
+        }
+
     def write(self, folder: Path | str) -> list[Path]:
         """Write the three frames as Parquet; the paths written."""
         folder = Path(folder)
@@ -157,7 +165,7 @@ def conformance(
     net = _reference(process, steps, known)
     fitness = None
     if net is not None and len(steps.case):
-        aligned = align_cases(steps, net)
+        aligned = _aligned(steps, net, process)
         fitness = fitness_of(steps, net, aligned)
         verdicts += check_model(steps, net, aligned) if process.model is not None else []
     exempt = exemptions_of(steps, rules.allow, verdicts)
@@ -193,6 +201,14 @@ def _reference(process: Process, steps: Steps, known: list[str]) -> Net | None:
                 "stage is named, or list it under `process.unrecorded_tasks` if it leaves no event"
             )
     return net
+
+
+def _aligned(steps: Steps, net: Net, process: Process) -> AlignedCases:
+    try:
+        return align_cases(steps, net)
+    except DataError as error:
+        place = f"{process.model}" if process.model is not None else "`process.conformance`"
+        raise DataError(f"{place}: {error}") from error
 
 
 def _rule_table(

@@ -56,7 +56,8 @@ def people_of(log: Any, steps: Steps) -> tuple[Ints, tuple[str, ...]]:
     number = np.searchsorted(steps.case_ids.astype(object), ids)
     order = np.lexsort((rows[turn].to_numpy() if turn else when, number))
     names = rows[activity].cast(pa.string()).to_numpy(zero_copy_only=False)[order]
-    if list(names) != [steps.activities[code] for code in steps.activity.tolist()]:
+    expected = np.array(steps.activities, dtype=object)[steps.activity]
+    if len(names) != len(expected) or (names != expected).any():
         raise UsageError("`log` is not the log that `steps` was made from; give both of one log")
     people = rows[who].cast(pa.string()).take(pa.array(order)).combine_chunks()
     coded = people.dictionary_encode()

@@ -267,7 +267,7 @@ def _four_eyes(steps: Steps, pair: tuple[str, str], people: Ints) -> Verdicts:
     rows = [np.flatnonzero(_is_any(steps, [name])) for name in pair]
     first = [_first_rows(steps, _is_any(steps, [name])) for name in pair]
     width = int(people.max(initial=0)) + 2
-    done = [np.unique(steps.case[one] * width + people[one] + 1) for one in rows]
+    done = [np.unique(steps.case[one].astype(np.int64) * width + people[one] + 1) for one in rows]
     shared = np.intersect1d(done[0], done[1])
     shared = shared[shared % width != NOBODY + 1]
     times = np.bincount(shared // width, minlength=len(steps.case_ids))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from salesops_ml.errors import ConfigError, UsageError
+from salesops_ml.errors import ConfigError, DataError, UsageError
 from salesops_ml.mining.conformance import (
     COLUMNS,
     VIOLATION_COLUMNS,
@@ -65,6 +66,9 @@ def test_the_company_is_held_against_its_process(company: Warehouse) -> None:
     assert list(found.violations.columns) == list(VIOLATION_COLUMNS)
     assert list(found.exemptions.columns) == list(EXEMPTION_COLUMNS)
     assert found.violations["times"].sum() == found.rules["count"].sum()
+    summary = json.loads(json.dumps(found.summary()))
+    assert (summary["rules"], summary["broken"]) == (7, 6)
+    assert summary["fitness"]["deals"] == 4
     first = found.violations.set_index(["name", "case_id"]).loc[("move: Offer > Lead", "c")]
     assert first["at"] == pd.Timestamp(DAY + timedelta(days=3))
     assert first["outcome"] == "lost"
@@ -210,6 +214,16 @@ def test_a_task_that_is_no_stage_is_named(tmp_path: Path) -> None:
         conformance(log, process(model=path))
     found = conformance(log, Process(model=path, unrecorded_tasks=("Legall",)))
     assert "model: Legal out of place" in set(found.rules["name"])
+
+
+def test_a_drawing_that_cannot_be_finished_is_named(tmp_path: Path) -> None:
+    broken = SALES.replace('<parallelGateway id="split"/>', '<exclusiveGateway id="split"/>')
+    path = written(tmp_path, broken)
+    log = world(30, 1, effect=0.0).replace({"Offer": "Price"})
+    with pytest.raises(
+        DataError, match=r"process\.bpmn: the process model has no way from its start"
+    ):
+        conformance(log, process(model=path))
 
 
 def test_misspelled_rules_stop_everything(company: Warehouse) -> None:
