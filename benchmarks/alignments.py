@@ -36,8 +36,8 @@ COLUMNS = ["case:concept:name", "concept:name", "time:timestamp"]
 STAGES = ["A_SUBMITTED", "A_PARTLYSUBMITTED", "A_PREACCEPTED", "A_ACCEPTED", "O_SELECTED",
           "A_FINALIZED", "O_CREATED", "O_SENT", "O_SENT_BACK", "A_APPROVED", "A_DECLINED",
           "A_CANCELLED"]  # fmt: skip
-PM4PY_SECONDS = 90.0
-R4PM_SECONDS = 420.0
+PM4PY_SECONDS = 30.0
+R4PM_SECONDS = 150.0
 SEED = 7
 
 
@@ -140,9 +140,10 @@ def one_case(path: list[str]) -> pd.DataFrame:
 
 def main() -> None:
     log = read_log(LOG)[COLUMNS]
-    rows = [measured(name, log, net) for name, net in references(log).items()]
-    for row in rows:
-        print(json.dumps(row, indent=1))
+    rows = []
+    for name, net in references(log).items():
+        rows.append(measured(name, log, net))
+        print(json.dumps(rows[-1], indent=1), flush=True)
     versions = {"python": platform.python_version(), "pm4py": load_pm4py().__version__,
                 "r4pm": "0.6.2", "numpy": np.__version__}  # fmt: skip
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
