@@ -89,6 +89,11 @@ class Discovery:
     bpmn: str
     petri_net: str
 
+    @property
+    def file_name(self) -> str:
+        """Of the model's files: `process`, or `process_heuristics`."""
+        return "process" if self.miner == "inductive" else f"process_{self.miner}"
+
     def summary(self) -> dict[str, Any]:
         """The numbers, without the models' text."""
         return {name: value for name, value in vars(self).items()
@@ -98,8 +103,9 @@ class Discovery:
         """All of it as plain values, fit for JSON."""
         return dict(vars(self))
 
-    def write(self, folder: Path | str, name: str = "process") -> tuple[Path, Path]:
-        """Write `process.bpmn` and `process.pnml` (or of another `name`) into `folder`; their paths."""
+    def write(self, folder: Path | str, name: str | None = None) -> tuple[Path, Path]:
+        """Write the model as BPMN and PNML into `folder`, by its `file_name` or `name`; their paths."""
+        name = name or self.file_name
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         bpmn, net = folder / f"{name}.bpmn", folder / f"{name}.pnml"

@@ -64,8 +64,9 @@ def test_a_chain_is_found_as_a_chain(tmp_path: Path, miner: Miner) -> None:
 def test_both_files_of_a_model_allow_the_same(tmp_path: Path, miner: Miner) -> None:
     log = chain(30)
     odd = log.query("`case:concept:name` != 'c3' or `concept:name` != 'Offer'")
-    bpmn, net = discover(odd, miner=miner, noise_threshold=0.0).write(tmp_path, miner)
-    assert (bpmn.name, net.name) == (f"{miner}.bpmn", f"{miner}.pnml")
+    bpmn, net = discover(odd, miner=miner, noise_threshold=0.0).write(tmp_path)
+    name = {"inductive": "process", "heuristics": "process_heuristics"}[miner]
+    assert (bpmn.name, net.name) == (f"{name}.bpmn", f"{name}.pnml")
     paths = [["Lead", "Offer", "Won"], ["Lead", "Won"], ["Won", "Lead"], ["Offer"], []]
     costs = [
         align_paths(paths, state_graph(model)).deviations.tolist()
