@@ -1,7 +1,8 @@
 """Alignments by r4pm: one path after the other against a Petri net.
 
-Run in the peers' environment as `alignment_peers.py FOLDER r4pm`: reads `net.pnml` and `paths.json`,
-writes the cost of each path (null where it gave up) and the processor's seconds to `r4pm_costs.json`.
+Run in the peers' environment as `alignment_peers.py FOLDER r4pm`: reads `net.pnml` and `task.json`
+(paths, and the processor's seconds that may be spent), writes the costs of the paths that it came to
+(null where it gave up) and the seconds to `r4pm_costs.json`.
 """
 
 from __future__ import annotations
@@ -26,11 +27,13 @@ MOST_STATES = 5_000_000
 def main(folder: Path) -> None:
     """Align and write."""
     net = petri_net.import_pnml(str(folder / "net.pnml"))
-    paths = json.loads((folder / "paths.json").read_text())
+    task = json.loads((folder / "task.json").read_text())
     options = {"cost_fn": COSTS, "max_states": MOST_STATES}
     begun = time.process_time()
     costs = []
-    for path in paths:
+    for path in task["paths"]:
+        if time.process_time() - begun > task["seconds"]:
+            break
         told = align_trace(net, path, options)
         costs.append(told.get("cost") if isinstance(told, dict) else None)
     taken = time.process_time() - begun
