@@ -48,6 +48,8 @@ class Exemption(Frozen):
     `rule` is a kind (`move`, `required`, ...) or one rule of it (`required: Offer`, `move: Lead > Won`).
     """
 
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+
     deal: str | None = None
     variant: tuple[str, ...] | None = None
     rule: str | None = None

@@ -33,6 +33,11 @@ def test_an_empty_process_has_no_rule_and_a_full_one_reads_back_equal() -> None:
     assert parse(yaml.safe_load(settings.to_yaml())) == settings
 
 
+def test_a_deal_that_is_a_number_is_its_text() -> None:
+    rules = ConformanceRules.model_validate({"allow": [{"deal": 173688, "reason": "agreed"}]})
+    assert rules.allow[0].deal == "173688"
+
+
 @pytest.mark.parametrize(
     "part", ["starts", "allowed", "required", "order", "maximum_days", "four_eyes"]
 )

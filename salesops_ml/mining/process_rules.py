@@ -159,8 +159,10 @@ def _refuse_unknown_rule(
     if not subject or kind == "model":
         return
     names = rule_names(rules)
-    if kind == "move":
-        names += [f"move: {a} > {b}" for a in stages for b in stages]
+    source, arrow, target = subject.partition(" > ")
+    if kind == "move" and arrow:  # any move may be exempt, agreed or not
+        near = [[name, *get_close_matches(name, stages, n=1)][-1] for name in (source, target)]
+        names += [f"move: {near[0]} > {near[1]}"] if set(near) <= set(stages) else []
     if rule not in names:
         alike = [name for name in names if name.startswith(f"{kind}: ")] or names
         raise ConfigError(f"`{PLACE}.allow`: there is no rule `{rule}`; {nearest(rule, alike)}")
