@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from salesops_ml.errors import ConfigError
 from salesops_ml.fiscal_calendar import FiscalCalendar, Pattern
 from salesops_ml.periods import MONTH_NAMES, Weekday, fiscal_month
+from salesops_ml.process_settings import Process as Process
 from salesops_ml.source_settings import Frozen, Source
 from salesops_ml.source_settings import SyntheticSource as SyntheticSource
 
@@ -95,14 +96,6 @@ class Company(Frozen):
             except ValueError as error:
                 raise ValueError(f"`{day}` is no day; write one such as 2026-12-25") from error
         return value
-
-
-class Process(Frozen):
-    """The agreed sales process: stage order, time allowed, and the calendar that dwell is told in."""
-
-    stages: tuple[str, ...] = ()
-    expected_days: dict[str, float] = Field(default_factory=dict)
-    calendar: Literal["calendar", "working"] = "calendar"
 
 
 class Snapshots(Frozen):
