@@ -10,7 +10,7 @@ from salesops_ml.figures.map_layout import Layout
 from salesops_ml.figures.map_text import markup, short_count, short_time, width
 from salesops_ml.figures.numbers import known, money, plain
 
-LEGEND_HEIGHT = 80.0
+LEGEND_HEIGHT = 96.0
 _SWATCH = 26.0
 
 
@@ -19,6 +19,7 @@ def legend(layout: Layout, currency: str, *, x: float, y: float, right: float) -
     yield f'<path class="rule" d="M{x} {y}H{right:.0f}"/>'
     told = "on a line: moves · median time before the move, waiting deals counted in"
     yield _words(told, x, y + 60)
+    yield _words(_left_out(layout.graph), x, y + 78)
     for part, wide in (
         _ramp(layout, currency, x, y + 32),
         _sample("forward", 8.0, f"{short_count(layout.most)} moves", x + 1, y + 32),
@@ -27,6 +28,16 @@ def legend(layout: Layout, currency: str, *, x: float, y: float, right: float) -
     ):
         yield f'<g transform="translate({x - 20:.0f} 0)">{part}</g>'
         x += wide
+
+
+def _left_out(graph: Graph) -> str:
+    """What the map does not show, so that nobody takes it for everything."""
+    stages, moves = graph.hidden_nodes, graph.hidden_edges
+    if not stages and not moves:
+        return "every stage and every transition is shown"
+    parts = [f"{count:,} {word}{'' if count == 1 else 's'}"
+             for count, word in ((stages, "stage"), (moves, "transition")) if count]  # fmt: skip
+    return f"not shown, being rare: {' and '.join(parts)}"
 
 
 def _ramp(layout: Layout, currency: str, x: float, y: float) -> tuple[str, float]:
