@@ -83,7 +83,7 @@ def _told(dots: pd.DataFrame, rows: int) -> str:
     each = dots.drop_duplicates("case_id")["stands_for"]
     deals = int(each.sum())
     if deals == rows:
-        return f"{count(rows)} deals, by their begin"
+        return f"{count(rows)} {'deal' if rows == 1 else 'deals'}, by their begin"
     return f"{count(rows)} of {count(deals)} deals, evenly by their begin"
 
 

@@ -16,7 +16,7 @@ from salesops_ml.figures.numbers import known, percent
 from salesops_ml.figures.plot_room import shortened
 from salesops_ml.figures.style import NARROW, WIDE, empty, narrow, sheet, styled
 
-MOST_REPS, MOST_PAIRS = 12, 8
+MOST_REPS, MOST_ARROWS, MOST_PAIRS = 12, 24, 8
 SLOWEST = 0.75
 """Pairs whose median wait is above this quantile of the pairs shown are dashed."""
 _HIGH, _RING, _TALL = 3.5, 0.9, 1.38
@@ -26,6 +26,9 @@ _ROW = 0.36
 @styled
 def draw_handover_network(handovers: pd.DataFrame, *, width: float = WIDE) -> Figure:
     """The reps with most hand-overs in a ring, and the pairs with most of them in words.
+
+    At most `MOST_REPS` reps and `MOST_ARROWS` arrows are drawn, and the picture says what share of the
+    hand-overs that is.
 
     Arrows bend to the right of their way, so that the two ways between a pair are told apart. Dashes
     mark the quarter of the pairs that wait longest.
@@ -64,7 +67,7 @@ def _shown(handovers: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     )  # fmt: skip
     order = sorted(traffic.index, key=lambda rep: (-traffic[rep], str(rep)))[:MOST_REPS]
     inside = handovers["source"].isin(order) & handovers["target"].isin(order)
-    return handovers[inside], [str(rep) for rep in order]
+    return handovers[inside].head(MOST_ARROWS), [str(rep) for rep in order]
 
 
 def _slow(shown: pd.DataFrame) -> float:
@@ -79,7 +82,7 @@ def _draw_ring(axes: Any, shown: pd.DataFrame, reps: list[str], slow: float, mid
     most = float(shown["count"].max()) if len(shown) else 1.0
     for _, row in shown.iloc[::-1].iterrows():
         late = float(row["wait_p50_days"]) > slow
-        thick = 0.6 + 5.0 * float(row["count"]) / most
+        thick = 0.6 + 4.4 * float(row["count"]) / most
         axes.add_patch(FancyArrowPatch(
             places[str(row["source"])], places[str(row["target"])], connectionstyle="arc3,rad=0.22",
             arrowstyle=f"-|>,head_length={3 + thick:.2f},head_width={1.5 + 0.7 * thick:.2f}", lw=thick,

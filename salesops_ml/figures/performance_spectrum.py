@@ -84,7 +84,13 @@ def draw_spectrum_lines(passings: pd.DataFrame, *, most: int = MOST, width: floa
             _lines(axes, rows[rows["class"] == name], first, colour)
         every = ((passings["source"] == source) & (passings["target"] == target)).sum()
         told = f"last {len(rows)} of " if every > len(rows) else ""
-        _frame(axes, source, target, f"{told}{short_count(every)} passings", inches)
+        _frame(
+            axes,
+            source,
+            target,
+            f"{told}{short_count(every)} {'passing' if every == 1 else 'passings'}",
+            inches,
+        )
         axes.set_yticks([])
         axes.set_ylim(0, 1)
         ticks, labels = date_ticks(first, last, inches)
@@ -136,7 +142,7 @@ def _lines(axes: Any, rows: pd.DataFrame, first: Any, colour: str) -> None:
     top, foot = np.ones(len(rows)), np.zeros(len(rows))
     ends = np.stack([np.stack([begin, top], axis=1), np.stack([end, foot], axis=1)], axis=1)
     path = Path(ends.reshape(-1, 2), np.tile([Path.MOVETO, Path.LINETO], len(rows)))
-    axes.add_patch(PathPatch(path, facecolor="none", edgecolor=colour, lw=0.7))
+    axes.add_patch(PathPatch(path, facecolor="none", edgecolor=colour, lw=0.9))
 
 
 def _frame(axes: Any, source: str, target: str, told: str, inches: float) -> None:

@@ -87,7 +87,8 @@ def draw_variant_paths(
         for one in path:
             _draw(axes, one, left, y + (0.26 if stacked else 0.0), step)
         y += height + _GAP
-    told = f"{percent(rows['share'].sum())} of all deals take these {len(rows)} paths"
+    these = f"these {len(rows)} paths" if len(rows) > 1 else "this path"
+    told = f"{percent(rows['share'].sum())} of all deals take {these}"
     axes.text(_EDGE, high - 0.1, told, fontsize=style.SMALL, color=style.MUTED, va="center")
     return figure
 

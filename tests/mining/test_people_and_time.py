@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -13,7 +14,7 @@ import pandas as pd
 import pm4py
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salesops_ml.errors import DataError, SchemaError, UsageError
@@ -96,21 +97,6 @@ def test_handovers_are_those_of_pm4py(helpdesk: pd.DataFrame) -> None:
     }
     assert len(ours) > 20
     assert len(set(reps)) > 10
-
-
-def test_handovers_do_not_see_the_future_nor_the_order_of_rows() -> None:
-    log = held_log(seed=8)
-    before = log[log[TIME] <= pd.Timestamp(AS_OF - timedelta(days=16), tz="UTC")]
-    known = ENDS | {"as_of": AS_OF - timedelta(days=16)}
-    assert 0 < len(before) < len(log)
-    frame_equal(hand.handovers(log, **known), hand.handovers(before, **known))
-    shuffled = log.sample(frac=1, random_state=1)
-    same = shuffled.sort_values([TIME], kind="stable")
-    distinct = log[~log.duplicated([CASE, TIME], keep=False)]
-    frame_equal(
-        hand.handovers(distinct, **ENDS), hand.handovers(same.loc[same.index.isin(distinct.index)],
-                                                         **ENDS)
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ["arrow", "ibis", "kinds"])
@@ -358,6 +344,34 @@ def test_the_busiest_segments_can_be_asked_for_and_wrong_grains_are_refused() ->
     assert few.passings.min() >= every.passings[len(few) :].max()
     with pytest.raises(UsageError, match="`grain`: 'year' is not known"):
         spectrum.performance_spectrum(log, grain="year")
+
+
+MINED: dict[str, Callable[..., pd.DataFrame]] = {
+    "handovers": hand.handovers, "load": load.rep_load, "dots": dots.dotted_chart,
+    "spectrum": spectrum.performance_spectrum, "passings": spectrum.spectrum_passings,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MINED)
+@settings(max_examples=12)
+@given(st.integers(5, 60), st.integers(0, 50), st.integers(1, 25))
+def test_nothing_sees_the_future(name: str, cases: int, seed: int, days: int) -> None:
+    """Looking back at a day gives what one would have seen on that day."""
+    log = held_log(cases, seed)
+    then = datetime(2026, 1, 1) + timedelta(days=days)
+    known = ENDS | {"as_of": then}
+    before = log[log[TIME] <= pd.Timestamp(then, tz="UTC")]
+    frame_equal(MINED[name](log, **known), MINED[name](before, **known))
+
+
+@pytest.mark.parametrize("name", MINED)
+@settings(max_examples=12)
+@given(st.integers(5, 60), st.integers(0, 50))
+def test_the_order_of_rows_does_not_matter(name: str, cases: int, seed: int) -> None:
+    """But for events of one deal at one moment, which keep the order of their rows."""
+    log = held_log(cases, seed).drop_duplicates([CASE, TIME])
+    shuffled = log.sample(frac=1, random_state=seed)
+    frame_equal(MINED[name](log, **ENDS), MINED[name](shuffled, **ENDS))
 
 
 def test_an_empty_log_gives_empty_frames_with_their_columns() -> None:
