@@ -62,7 +62,7 @@ def draw(graph: Graph, *, title: str, currency: str, interactive: bool, styled: 
         *_body(layout, currency, interactive),
     ]
     if layout.lines:
-        parts += legend(layout, currency, x=_SIDE, y=below, right=wide - _SIDE)
+        parts += legend(layout, currency, x=_SIDE, y=below, right=wide - _SIDE, both=interactive)
     return "".join([*parts, "</svg>\n"])
 
 
@@ -85,7 +85,7 @@ def _body(layout: Layout, currency: str, interactive: bool) -> Iterator[str]:
     most = max([node.weight for node in layout.graph.nodes], default=0.0)
     longest = max([known(n.half) or 0.0 for n in layout.graph.nodes if n.kind == OPEN], default=0.0)
     for node in layout.graph.nodes:
-        body = _node(layout, node, currency, most, longest)
+        body = _node(layout, node, currency, most, longest, interactive)
         if not interactive or node.kind == BEGIN:
             yield f"<g>{body}<title>{markup(spoken(node, currency))}</title></g>"
         else:
@@ -163,18 +163,22 @@ def _label(label: Label) -> str:
     )
 
 
-def _node(layout: Layout, node: Node, currency: str, most: float, longest: float) -> str:
+def _node(
+    layout: Layout, node: Node, currency: str, most: float, longest: float, interactive: bool
+) -> str:
     box, spot = layout.boxes[node.key], layout.spots[node.key]
     if node.kind == BEGIN:
         return _begin(box)
     if node.kind != OPEN:
         return "".join(_end_card(box, spot, currency))
-    look = "card"
-    if node.weight > 0:
-        look = f"cost{step_of(0.1 + 0.9 * node.weight / most)}"
-    elif most <= 0 and longest > 0 and known(node.half) is not None:
-        look = f"time{step_of(node.half / longest)}"
-    return "".join(_card(box, spot, currency, look))
+    by_time = "card"
+    if longest > 0 and known(node.half) is not None:
+        by_time = f"time{step_of(node.half / longest)}"
+    look = by_time
+    if most > 0:
+        look = f"cost{step_of(0.1 + 0.9 * node.weight / most)}" if node.weight > 0 else "card"
+    other = by_time if interactive and most > 0 else ""
+    return "".join(_card(box, spot, currency, look, other))
 
 
 def _begin(box: Box) -> str:
@@ -186,12 +190,14 @@ def _begin(box: Box) -> str:
     )
 
 
-def _card(box: Box, spot: Spot, currency: str, look: str) -> Iterator[str]:
+def _card(box: Box, spot: Spot, currency: str, look: str, by_time: str) -> Iterator[str]:
+    """An open stage; `by_time` is how it looks when a page asks for colours by time instead."""
     node, lines = spot.node, spot.lines
     first = node.rank == 1
     plain = "m" if look == "card" else ""
+    other = f'data-time="{by_time}" ' if by_time else ""
     yield (
-        f'<rect class="{look} f{" first" if first else ""}" x="{box.x:.1f}" y="{box.y:.1f}" '
+        f'<rect {other}class="{look} f{" first" if first else ""}" x="{box.x:.1f}" y="{box.y:.1f}" '
         f'width="{box.w:.1f}" height="{box.h:.1f}" rx="10" '
         f'stroke-width="{2.6 if first else 1.2}"/>'
     )

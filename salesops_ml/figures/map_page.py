@@ -2,8 +2,8 @@
 
 The page holds a finished drawing for each position of the sliders, so that every one of them is laid
 out well, and needs nothing from anywhere else. Its address says what is shown, so that a link leads
-to the same view: `process_map.html#edges=2&nodes=1&at=n3` (positions of the sliders from 0, and the
-stage or transition whose evidence is open).
+to the same view: `process_map.html#edges=2&nodes=1&colour=time&at=n3` (positions of the sliders from
+0, what colours mean, and the stage or transition whose evidence is open).
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ def map_page(
         order="dearest" if fullest.priced else "longest waits",
         pictures=pictures,
         style=stylesheet(),
+        priced=fullest.priced,
         data=json.dumps(data, ensure_ascii=False).replace("<", "\\u003c"),
     )
 

@@ -9,12 +9,12 @@ from collections import defaultdict
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
-
 from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
@@ -205,12 +205,15 @@ def test_a_transition_tells_its_deals() -> None:
 LOOK = """
 <script>
 const seen = {
-  edges: document.getElementById("edges").value, nodes: document.getElementById("nodes").value,
-  said: document.querySelector("output[for=nodes]").textContent,
-  spoken: document.getElementById("nodes").getAttribute("aria-valuetext"),
+  edges: document.getElementById("edges").value, nodes: document.getElementById("nodes")?.value,
+  said: document.querySelector("output[for=nodes]")?.textContent,
+  spoken: document.getElementById("nodes")?.getAttribute("aria-valuetext"),
   name: document.getElementById("name").textContent, hash: location.hash,
+  cards: document.querySelectorAll("#map rect[class^=time]").length,
+  ramps: [...document.querySelectorAll("#map [data-scale]")].filter(one => one.style.display !== "none")
+    .map(one => one.dataset.scale).join(),
 };
-const slider = document.getElementById("nodes");
+const slider = document.getElementById("nodes") || document.getElementById("edges");
 slider.value = 0; slider.dispatchEvent(new Event("input"));
 seen.after = location.hash;
 document.title = "RESULT" + JSON.stringify(seen) + "END";
@@ -218,7 +221,7 @@ document.title = "RESULT" + JSON.stringify(seen) + "END";
 """
 
 
-def browse(page: str, place: str, folder: Path) -> dict[str, str]:
+def browse(page: str, place: str, folder: Path) -> dict[str, Any]:
     """What a browser shows of the page at this address."""
     path = folder / "map.html"
     path.write_text(page.replace("</body>", LOOK + "</body>"), encoding="utf-8")
@@ -232,7 +235,7 @@ def browse(page: str, place: str, folder: Path) -> dict[str, str]:
     )  # fmt: skip
     found = re.search(r"RESULT(\{.*?\})END", done.stdout)
     assert found, done.stderr[-2000:]
-    told: dict[str, str] = json.loads(found.group(1).replace("&amp;", "&"))
+    told: dict[str, Any] = json.loads(found.group(1).replace("&amp;", "&"))
     return told
 
 
@@ -245,6 +248,24 @@ def test_a_link_leads_to_the_view_that_was_shared(tmp_path: Path) -> None:
     assert seen["said"] == seen["spoken"]
     assert re.fullmatch(r"\d+ of 24 shown", seen["said"])
     assert seen["after"] == "#edges=0&nodes=0&at=n1"
+
+
+def test_colours_can_mean_cost_or_time(tmp_path: Path) -> None:
+    transitions_, stages, found = frames_of(wandering(8, 200, 3))
+    dear = (found.kind == "stage") & (found.stage == stages.stage[2])
+    told = {"finding": True, "cost_per_month": 5e4, "cost_low": 1e4, "cost_high": 9e4, "rank": 1,
+            "segment": "product A", "delay_days": 3.0, "pace": 0.5, "q_value": 0.01}  # fmt: skip
+    found = found.astype({"segment": object})
+    for name, value in told.items():
+        found.loc[dear, name] = value
+    page = map_page(transitions_, stages, found)
+    by_cost = browse(page, "#nodes=0", tmp_path)
+    assert by_cost["ramps"] == "cost"
+    assert by_cost["cards"] == 7  # those of the ramp that is hidden
+    by_time = browse(page, "#nodes=0&colour=time", tmp_path)
+    assert by_time["ramps"] == "time"
+    assert by_time["cards"] == 7 + 8
+    assert "colour=time" in by_time["hash"]
 
 
 def test_a_link_that_makes_no_sense_leads_to_the_usual_view(tmp_path: Path) -> None:
