@@ -13,6 +13,7 @@ from lxml import etree
 
 from salesops_ml.figures.dotted_chart import MARKS, draw_dotted_chart
 from salesops_ml.figures.handover_network import draw_handover_network
+from salesops_ml.figures.map_colours import contrast
 from salesops_ml.figures.performance_spectrum import (
     CLASSES,
     draw_performance_spectrum,
@@ -62,16 +63,6 @@ def test_every_coordinate_is_a_number_and_the_file_is_small(name: str, kind: str
 @pytest.mark.parametrize("name", NOTHING)
 def test_an_empty_log_gives_a_picture_that_says_so(name: str) -> None:
     assert NOTHING[name] in " ".join(words(DRAWN[name](frames("empty"))))
-
-
-def contrast(one: str, other: str) -> float:
-    def luminance(colour: str) -> float:
-        parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
-        linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    bright, dark = sorted((luminance(one), luminance(other)), reverse=True)
-    return (bright + 0.05) / (dark + 0.05)
 
 
 @pytest.mark.parametrize("theme", [ROLES, DARK])

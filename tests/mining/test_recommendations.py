@@ -17,7 +17,11 @@ from salesops_ml.figures.recommendation_words import COLUMNS as SAID
 from salesops_ml.figures.recommendation_words import worded
 from salesops_ml.mining import recommendations as module
 from salesops_ml.mining.bottlenecks import bottlenecks
+from salesops_ml.mining.event_log import event_log
 from salesops_ml.mining.recommendations import recommendations
+from salesops_ml.mining.segments import segments
+from salesops_ml.synthetic import Bottleneck, WorldParameters, generate
+from salesops_ml.warehouse import Warehouse
 from tests.mining.conftest import made_log
 
 NUMBER = re.compile(
@@ -247,3 +251,22 @@ def test_agreed_days_that_are_not_kept_are_a_what_if() -> None:
         "In Offer, 62% of the stays last longer than the agreed 12 days. If half of the deals left "
         "within them, about €46k more would be won a month."
     )
+
+
+@pytest.mark.slow
+def test_in_a_world_with_a_planted_bottleneck_that_is_the_first_to_look_at() -> None:
+    world = WorldParameters(
+        deals=3000, years=2.0, seed=21, planted=(Bottleneck("Contract", "discount", slowdown=0.3),)
+    )
+    as_of = datetime.combine(world.end, datetime.min.time())
+    with Warehouse.in_memory(generate(world)) as warehouse:
+        log = event_log(warehouse, as_of=as_of)
+        found = bottlenecks(log, segments(warehouse, log, as_of=as_of), bootstrap=40)
+    told = worded(recommendations(found))
+    first = told.iloc[0]
+    dearest = found[(found.kind == "segment") & (found["rank"] == 1)].iloc[0]
+    assert (first.place, first.who) == ("Contract", "deals with discount above 20%")
+    assert first.money == dearest.cost_per_month
+    assert first.examples == list(dearest.examples)
+    for _, row in told.iterrows():
+        assert unfounded(" ".join(row[list(SAID)]), row) == []
