@@ -11,7 +11,7 @@ from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 from salesops_ml.figures.numbers import count, days, known, money, percent, plain
-from salesops_ml.mining.recommendations import AT_STAKE, COUNTED, SHOWN, TESTED, WHAT_IF
+from salesops_ml.mining.recommendations import AT_STAKE, COUNTED, SHOWN, TESTED, WHAT_IF, WHOLE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +62,14 @@ FOUND = {
     "rule broken": (
         "The rule “{place}” was broken {count:times} by {cases:deals}.",
         "They are worth {amount:money}.",
+        "Of the closed ones {win_rate_broken:percent} are won, and {win_rate_kept:percent} of those that"
+        " kept it.",
+    ),
+    "deviation": (
+        "Off the agreed process, {count:times}, in {cases:deals}: {place}.",
+        "They are worth {amount:money}.",
+        "Of the closed ones {win_rate_broken:percent} are won, and {win_rate_kept:percent} of those that"
+        " kept to it.",
     ),
     "what-if": (
         "In {place}, {share_past_target:percent} of the stays last longer than the agreed"
@@ -74,14 +82,14 @@ FOUND = {
 SURE = {
     TESTED: (
         "The {level:percent} interval of that cost is {cost_low:money} to {cost_high:money}.",
-        "The interval of the difference is {win_points_low:signed} to {win_points_high:signed}.",
+        "The interval of the difference is {win_points_low:signed} to {win_points_high:signed} points.",
         "The interval of the pace is {pace_low:percent} to {pace_high:percent}.",
-        "Tested against chance; of all findings as clear as this one, {q_value:chance} would be false.",
+        "Tested against chance; of all findings as clear as this one, {q_value:chance} may be false.",
     ),
     SHOWN: (
         "The interval of the difference is {win_rate_difference_low:signed} to"
-        " {win_rate_difference_high:signed}.",
-        "The interval of the difference is {low:signed} to {high:signed}.",
+        " {win_rate_difference_high:signed} points.",
+        "The interval of the difference is {low:signed} to {high:signed} points.",
         "It shows what goes together, not what causes what, and is not corrected for the number of"
         " comparisons.",
     ),
@@ -113,6 +121,9 @@ DO = {
     "rule broken": (
         "Decide whether the rule stands: then let the CRM enforce it, else put it on the allow-list.",
     ),
+    "deviation": (
+        "Decide whether that way should be allowed: then put it into the agreed process, else stop it.",
+    ),
     "what-if": (
         "Look at the deals there that are past the agreed days and ask what they wait for.",
     ),
@@ -135,6 +146,18 @@ BY_ATTRIBUTE = {
     "entry_hour": "Have someone look at {place} at the hours when these deals arrive.",
 }
 OTHERWISE = "Find out what these deals wait for in {place}."
+OF_ALL_STAGES = (
+    "Look at the stages in which these deals stay longest, and what they wait for there."
+)
+IF_LOST = {
+    "rep": "Sit down with them over the deals that were lost, and see how others win such deals.",
+    "rep_team": "Compare how this team and the others win such deals, and take over what works.",
+    "rep_load": BY_ATTRIBUTE["rep_load"],
+    "owner_changed": BY_ATTRIBUTE["owner_changed"],
+    "lead_source": "Look at what leads of this source lack, and take on those that have it.",
+    "discount": "Look at whether such discounts win deals at all, before granting the next.",
+}
+OTHERWISE_LOST = "Find out why these deals are lost, and decide which of them are worth the time."
 BEGIN_WITH = "Begin with {example_ids}."
 
 
@@ -168,7 +191,7 @@ def _words(row: pd.Series[Any], currency: str) -> tuple[str, str, str]:
         facts.pop("money", None)
     elif row["kind"] == "slow kind":
         facts.pop("wins_per_month", None)  # the same told twice
-    advice = DO[row["kind"]] or (BY_ATTRIBUTE.get(str(facts.get("attribute")), OTHERWISE),)
+    advice = DO[row["kind"]] or (_advice(row["kind"], row["place"], str(facts.get("attribute"))),)
     confidence = speaker.say(SURE[row["certainty"]], facts)
     if row["money_means"] == AT_STAKE and row["certainty"] == TESTED:
         confidence += " What goes together need not cause the loss."
@@ -179,6 +202,14 @@ def _words(row: pd.Series[Any], currency: str) -> tuple[str, str, str]:
     )
 
 
+def _advice(kind: str, place: str, attribute: str) -> str:
+    """What to do about deals of which an attribute is told."""
+    if kind == "lost":
+        return IF_LOST.get(attribute, OTHERWISE_LOST)
+    template = BY_ATTRIBUTE.get(attribute, OTHERWISE)
+    return OF_ALL_STAGES if place == WHOLE and "{place}" in template else template
+
+
 class _Speaker(Formatter):
     """Fills templates; a field's format says what kind of number it is."""
 
@@ -186,7 +217,7 @@ class _Speaker(Formatter):
         self.formats: dict[str, Callable[[Any], str]] = {
             "money": lambda value: money(value, currency), "percent": percent, "days": days,
             "count": count, "tenths": lambda value: plain(value, 1), "chance": _chance,
-            "points": lambda value: _points(abs(value)), "signed": _points, "times": _times,
+            "points": lambda value: f"{_points(abs(value))} points", "signed": _points, "times": _times,
             "deals": lambda value: f"{count(value)} deal{'' if value == 1 else 's'}",
         }  # fmt: skip
 
@@ -206,12 +237,12 @@ def _chance(q_value: Any) -> str:
     number = known(q_value)
     if number is None:
         return "not known"
-    return "fewer than 0.1%" if number < 0.001 else f"about {percent(number, 1)}"
+    return "fewer than 0.1%" if number < 0.001 else f"up to {percent(number, 1)}"
 
 
 def _points(difference: float) -> str:
     """A difference of shares, in points."""
-    return f"{plain(100 * difference, 1)} points"
+    return plain(100 * difference, 1)
 
 
 def _times(number: float) -> str:

@@ -27,8 +27,8 @@ COST_LEVEL = 0.9
 
 COLUMNS = {
     "rank": "1 for what to look at first",
-    "kind": "slow kind, slow, lost, rework, back and forth, skipped stage, rule broken, what-if, or "
-    "none where nothing was found",
+    "kind": "slow kind, slow, lost, rework, back and forth, skipped stage, rule broken, deviation "
+    "(from the agreed model), what-if, or none where nothing was found",
     "place": "the stage, the two sides, or the rule",
     "who": "the deals concerned, by what is true of them; empty where that is every deal there",
     "certainty": "tested: false findings are bounded, see q_value; interval: its interval leaves out "
@@ -42,6 +42,7 @@ COLUMNS = {
     "examples": "ids of some of them, the ones to look at first",
     "facts": "every number and name that may be said of it, by name",
 }
+_EXAMPLES = ("examples", "example_deals")
 _ORDER = (TESTED, SHOWN, WHAT_IF, COUNTED, NOTHING)
 _MEANS = (A_MONTH, AT_STAKE, CONCERNED)
 _NEEDED = {
@@ -54,6 +55,8 @@ _NEEDED = {
 }
 WHOLE_DEAL = "whole deal"
 """The stage of a cause that works through all stages."""
+START, WHOLE = "the start", "the whole process"
+"""What such a cause is told of: deals lost from the start on, or slow in the whole process."""
 Row = dict[str, Any]
 
 
@@ -74,8 +77,9 @@ def recommendations(
         causes: see `mining.causes`; a slow kind that `bottlenecks` has told already is left out.
         rework, ping_pong, skipped: see these modules; rows in which fewer deals are won, the upper end
             of the difference's interval being below zero.
-        violations: rules broken, with columns `rule`, `count`, `cases` and, if there, `amount`,
-            `win_rate_difference`, `low`, `high`, `examples`.
+        violations: rules broken, a row each, as `conformance` gives them: columns `rule`, `count`,
+            `cases` and, if there, `kind`, `amount`, `win_rate_difference`, `low`, `high`, `examples` or
+            `example_deals`.
         limit: keep the first ones.
 
     Returns:
@@ -129,11 +133,11 @@ def _cause(row: Row) -> Iterable[Row]:
     amount, points = _number(row.get("amount_now")), _number(row.get("win_points"))
     whole, who = row["stage"] == WHOLE_DEAL, _who(row)
     if row["outcome"] == "lost":
-        where = "the start" if whole else row["stage"]
+        where = START if whole else row["stage"]
         worth = None if amount is None or points is None else -points * amount
         yield _told(row, "lost", where, TESTED, who=who, money=worth, means=AT_STAKE)
     else:
-        where = "the whole process" if whole else row["stage"]
+        where = WHOLE if whole else row["stage"]
         yield _told(row, "slow", where, TESTED, who=who, money=amount, means=CONCERNED)
 
 
@@ -157,12 +161,13 @@ def _broken(row: Row) -> Iterable[Row]:
     if not row["count"]:
         return
     amount, change = _number(row.get("amount")), _number(row.get("win_rate_difference"))
+    kind = "deviation" if row.get("kind") == "model" else "rule broken"
     worse = (_number(row.get("high")) or 0.0) < 0
     if worse and change is not None:
         worth = None if amount is None else -change * amount
-        yield _told(row, "rule broken", row["rule"], SHOWN, money=worth, means=AT_STAKE)
+        yield _told(row, kind, row["rule"], SHOWN, money=worth, means=AT_STAKE)
     else:
-        yield _told(row, "rule broken", row["rule"], COUNTED, money=amount, means=CONCERNED)
+        yield _told(row, kind, row["rule"], COUNTED, money=amount, means=CONCERNED)
 
 
 _BUILDERS: Mapping[str, Callable[[Row], Iterable[Row]]] = {
@@ -176,10 +181,11 @@ def _told(
     means: str = "", low: Any = None, high: Any = None, cases: Any = None, **more: Any,
 ) -> Row:  # fmt: skip
     """One finding with everything that its frame knows of it."""
-    examples = row.get("examples")
+    examples = next((row[name] for name in _EXAMPLES if name in row), None)
     ids = [str(one) for one in examples] if isinstance(examples, (list, tuple, np.ndarray)) else []
     worth = _number(money)
-    kept = {name: value for name, value in row.items() if name != "examples" and _is_told(value)}
+    worth = None if worth is None else round(worth, 2)
+    kept = {name: value for name, value in row.items() if name not in _EXAMPLES and _is_told(value)}
     facts = kept | {"place": str(where), "who": who, "money": worth, "examples": ids, **more}
     number = cases if cases is not None else row.get("cases", 0)
     return {
@@ -223,11 +229,20 @@ def _who(row: Row) -> str:
 
 
 def _without_repeats(rows: list[Row]) -> list[Row]:
-    """A slow kind that has a price is not told again as a cause without one."""
+    """The rows without what another row says already.
+
+    A slow kind that has a price is not told again as a cause without one. Of causes that speak of the
+    same deals at several stages one is told: that of the whole deal, else the one with most money.
+    """
     priced = {(row["place"], row["who"]) for row in rows if row["kind"] == "slow kind"}
-    return [
+    kept = [
         row for row in rows if row["kind"] != "slow" or (row["place"], row["who"]) not in priced
     ]
+    told: dict[tuple[str, str], Row] = {}
+    for row in sorted(kept, key=lambda row: (row["place"] not in (START, WHOLE), *_turn(row))):
+        if row["kind"] in ("slow", "lost"):
+            told.setdefault((row["kind"], row["who"]), row)
+    return [row for row in kept if told.get((row["kind"], row["who"]), row) is row]
 
 
 def _turn(row: Row) -> tuple[Any, ...]:

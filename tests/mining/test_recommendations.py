@@ -26,7 +26,7 @@ from tests.mining.conftest import made_log
 
 NUMBER = re.compile(
     r"(?P<less>fewer than |<)?(?P<minus>−)?[€$]?(?P<figure>\d[\d,]*(?:\.\d+)?)(?P<unit>%|[kMB]\b)?"
-    r"(?: (?P<word>points|days?|hours?|minutes?|seconds?)\b)?"
+    r"(?: (?:to −?[\d.]+ )?(?P<word>points|days?|hours?|minutes?|seconds?)\b)?"
 )
 SCALE = {
     "%": 0.01, "k": 1e3, "M": 1e6, "B": 1e9, "points": 0.01, "hour": 1 / 24, "minute": 1 / 1440,
@@ -91,7 +91,11 @@ def everything() -> dict[str, pd.DataFrame]:
         "rework": pd.DataFrame([differing()]),
         "ping_pong": pd.DataFrame([differing()]),
         "skipped": pd.DataFrame([differing()]),
-        "violations": pd.DataFrame([broken(), broken(rule="No skips", high=0.02, count=1, cases=1)]),
+        "violations": pd.DataFrame([
+            broken(win_rate_broken=0.21, win_rate_kept=0.29, kind="four_eyes"),
+            broken(rule="No skips", high=0.02, count=1, cases=1, kind="required"),
+            broken(rule="skips Offer", kind="model", win_rate_difference=-0.01),
+        ]),
     }  # fmt: skip
 
 
@@ -128,7 +132,7 @@ def unfounded(sentence: str, row: pd.Series) -> list[str]:
 
 def test_every_number_said_is_a_fact() -> None:
     told = worded(recommendations(**everything()))
-    assert len(told) == 10
+    assert len(told) == 11
     for _, row in told.iterrows():
         for name in SAID:
             assert unfounded(row[name], row) == [], row[name]
@@ -159,17 +163,17 @@ def test_whatever_the_numbers_they_are_said_as_they_are(
 
 def test_the_order_is_by_what_it_rests_on_and_then_by_money() -> None:
     told = recommendations(**everything())
-    assert told["rank"].tolist() == list(range(1, 11))
+    assert told["rank"].tolist() == list(range(1, 12))
     assert told.kind.tolist() == [
-        "slow kind", "slow kind", "lost", "slow", "rule broken", "rework", "skipped stage",
-        "back and forth", "what-if", "rule broken",
+        "slow kind", "slow kind", "lost", "slow", "rule broken", "deviation", "rework",
+        "skipped stage", "back and forth", "what-if", "rule broken",
     ]  # fmt: skip
     assert told.place.tolist()[:2] == ["Demo", "Legal 2"]
     assert told.money[2] == pytest.approx(0.1234 * 1_250_000)
     assert told.money[4] == pytest.approx(0.08 * 2_300_000)
     tiers = told.certainty.map(list(module._ORDER).index)
     assert tiers.is_monotonic_increasing
-    assert told.q_value.notna().tolist() == [True] * 4 + [False] * 6
+    assert told.q_value.notna().tolist() == [True] * 4 + [False] * 7
     frame = recommendations(**everything(), limit=3)
     pd.testing.assert_frame_equal(frame, told.head(3))
 
@@ -187,7 +191,7 @@ def test_what_the_first_finding_says() -> None:
     )
     assert told.confidence == (
         "The 90% interval of that cost is $61k to $190k. Tested against chance; of all findings as "
-        "clear as this one, about 1.2% would be false."
+        "clear as this one, up to 1.2% may be false."
     )
     assert told.what_to_do == (
         "Settle who may grant such discounts, and approve them before Legal 2, not in it. "
@@ -229,6 +233,21 @@ def test_a_slow_kind_that_has_a_price_is_told_once() -> None:
     assert told.kind.tolist() == ["slow kind"]
     other = cause(outcome="slow", stage="Demo", attribute="discount", value="> 20%", pace=0.4)
     assert len(recommendations(pd.DataFrame([slow_kind()]), causes=pd.DataFrame([other]))) == 2
+
+
+def test_one_kind_of_deal_is_told_once_for_each_outcome() -> None:
+    rows = [
+        cause(stage="Lead", amount_now=9e6), cause(), cause(stage="Demo", attribute="rep", value="Bo"),
+        cause(stage="Lead", attribute="rep", value="Bo", amount_now=9e6),
+        cause(outcome="slow", stage="Lead", pace=0.4), cause(outcome="slow", pace=0.4),
+    ]  # fmt: skip
+    told = worded(recommendations(causes=pd.DataFrame(rows)))
+    assert list(zip(told.kind, told.place, told.who, strict=True)) == [
+        ("lost", "Lead", "deals with rep Bo"),
+        ("lost", "the start", "deals that changed hands"),
+        ("slow", "the whole process", "deals that changed hands"),
+    ]
+    assert not told.what_to_do.str.contains("the start|the whole process").any()
 
 
 def test_a_frame_of_another_kind_is_refused_by_name() -> None:
