@@ -14,6 +14,7 @@ from lxml import etree
 from salesops_ml.figures.dotted_chart import MARKS, draw_dotted_chart
 from salesops_ml.figures.handover_network import draw_handover_network
 from salesops_ml.figures.map_colours import contrast
+from salesops_ml.figures.numbers import money
 from salesops_ml.figures.performance_spectrum import (
     CLASSES,
     draw_performance_spectrum,
@@ -203,3 +204,11 @@ def test_dates_are_few_enough_for_their_room(days: int, inches: float) -> None:
 def test_names_are_cut_to_their_room_and_lose_what_cannot_be_shown() -> None:
     assert shortened(LONG, 1.0).endswith("…")
     assert shortened("Lead\x07\nin", 3.0) == "Lead  in"
+
+
+@pytest.mark.parametrize(
+    ("amount", "said"),
+    [(9_850_005.0, "€9.85M"), (9.996e6, "€10.0M"), (99.96e6, "€100M"), (9.5e9, "€9.50B")],
+)
+def test_amounts_below_a_power_of_ten_keep_three_figures(amount: float, said: str) -> None:
+    assert money(amount) == said
