@@ -43,6 +43,8 @@ COLUMNS = {
     "facts": "every number and name that may be said of it, by name",
 }
 _EXAMPLES = ("examples", "example_deals")
+_SAID = (*_EXAMPLES, "finding", "text", "cause")
+"""Columns that are no facts: ids that are told apart, and sentences of other frames."""
 _ORDER = (TESTED, SHOWN, WHAT_IF, COUNTED, NOTHING)
 _MEANS = (A_MONTH, AT_STAKE, CONCERNED)
 _NEEDED = {
@@ -185,8 +187,13 @@ def _told(
     ids = [str(one) for one in examples] if isinstance(examples, (list, tuple, np.ndarray)) else []
     worth = _number(money)
     worth = None if worth is None else round(worth, 2)
-    kept = {name: value for name, value in row.items() if name not in _EXAMPLES and _is_told(value)}
-    facts = kept | {"place": str(where), "who": who, "money": worth, "examples": ids, **more}
+    facts: dict[str, Any] = {
+        "place": str(where),
+        "who": who,
+        "money": worth,
+        "examples": ids,
+    } | more
+    facts = {name: _fact(value) for name, value in row.items() if name not in _SAID} | facts
     number = cases if cases is not None else row.get("cases", 0)
     return {
         "kind": kind, "place": str(where), "who": who, "certainty": certainty, "money": worth,
@@ -280,17 +287,19 @@ def _number(value: Any) -> float | None:
     return number if np.isfinite(number) else None
 
 
-def _is_told(value: Any) -> bool:
-    """Whether a cell holds a name or a number."""
-    if isinstance(value, (str, list)):
-        return True
-    return value is not None and not isinstance(value, (tuple, np.ndarray)) and _known(value)
+def _fact(value: Any) -> str | float | list[str] | None:
+    """A cell as text, number, or list of texts; None where it holds nothing that could be said."""
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [str(one) for one in value]
+    if isinstance(value, str):
+        return value
+    return None if isinstance(value, (bool, np.bool_)) or _is_missing(value) else _number(value)
 
 
-def _known(value: Any) -> bool:
+def _is_missing(value: Any) -> bool:
     import pandas as pd
 
-    return not pd.isna(value)
+    return value is None or value is pd.NA
 
 
 def _typed(frame: pd.DataFrame) -> pd.DataFrame:
