@@ -35,6 +35,7 @@ class PaceFit:
     """A fitted pace model.
 
     Attributes:
+        level: (p,) log-pace of each column of the mix.
         slow: (k,) log-pace of each group given to `fit_pace`, below 0 where slow.
         slow_se: (k,) its standard error, deals being independent.
         slow_influence: (n, k) what each stay adds to the estimate.
@@ -45,6 +46,7 @@ class PaceFit:
         spread: (2q, parameters) which parameters act on moving on and on winning.
     """
 
+    level: Floats
     slow: Floats
     slow_se: Floats
     slow_influence: Floats
@@ -61,7 +63,14 @@ class PaceFit:
         return self.onward + self.won
 
 
-def fit_pace(stays: Stays, mix: Floats, rep: Ints | None, groups: Sequence[Mask]) -> PaceFit:
+def fit_pace(
+    stays: Stays,
+    mix: Floats,
+    rep: Ints | None,
+    groups: Sequence[Mask],
+    *,
+    known: Floats | None = None,
+) -> PaceFit:
     """Fit the model with a pace of its own for each of `groups`.
 
     Args:
@@ -69,21 +78,23 @@ def fit_pace(stays: Stays, mix: Floats, rep: Ints | None, groups: Sequence[Mask]
         mix: (n, p) what kind of deal each is.
         rep: (n,) code of the rep; a rep's own pace is shrunk towards 1 by what others show.
         groups: (n,) masks of stays that may be slow for a reason of their own.
+        known: (n,) log-pace that is taken as given; without it all start alike.
     """
     stage = stays.visits.stage
     present = np.unique(stage)
     slow = np.array(groups, dtype=np.float64).reshape(len(groups), len(stage)).T
     columns = np.hstack([mix, slow, (stage[:, None] == present).astype(np.float64)])
     spread, penalty = _parameters(mix.shape[1], len(groups), len(present))
-    offset = np.zeros(len(stage))
+    offset = np.zeros(len(stage)) if known is None else known
     theta = np.zeros(spread.shape[1])
     if rep is not None:
         theta, onward, won, _ = _newton(stays, columns, spread, penalty, theta, offset, _ROUGHLY)
-        offset = _rep_pace(rep, stays, onward + won)
+        offset = offset + _rep_pace(rep, stays, onward + won)
     theta, onward, won, inverse = _newton(stays, columns, spread, penalty, theta, offset, _CLOSELY)
     own = slice(mix.shape[1], mix.shape[1] + len(groups))
     influence = _influence(stays, columns, spread, inverse[own], onward, won)
     return PaceFit(
+        theta[: mix.shape[1]],
         theta[own],
         np.sqrt(np.diag(inverse)[own]),
         influence,
@@ -104,6 +115,12 @@ def prospects(fit: PaceFit, stays: Stays, mix: Floats, rep: Ints | None) -> Floa
     nowhere = np.zeros(len(stays.lost), dtype=bool)
     losing = replace(stays, onward=stays.lost, won=nowhere)
     return np.asarray(fit.kind - fit_pace(losing, mix, rep, []).kind)
+
+
+def level_influence(fit: PaceFit, stays: Stays) -> Floats:
+    """(n, p) what each stay adds to the log-pace of each column of the mix."""
+    rows = fit.inverse[: len(fit.level)]
+    return _influence(stays, fit.columns, fit.spread, rows, fit.onward, fit.won)
 
 
 def score_groups(
