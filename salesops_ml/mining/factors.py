@@ -104,7 +104,7 @@ def _levels(known: pd.DataFrame, name: str) -> Factor:
     ranked = sorted(counts.items(), key=lambda pair: (-pair[1], str(pair[0])))[:most]
     texts = sorted(str(text) for text, _ in ranked)
     place = {text: code for code, text in enumerate(texts)}
-    level = values.map(place).fillna(-1).to_numpy(dtype=np.int64)
+    level = np.asarray(values.map(place).fillna(-1), dtype=np.int64)
     return Factor(name, level, tuple(texts), ordered=False)
 
 
@@ -113,7 +113,5 @@ def _bands(known: pd.DataFrame, name: str) -> Factor:
     values = known[name].to_numpy(dtype=np.float64)
     edges = cuts(name, values)
     band = np.asarray(np.digitize(values, edges, right=True), dtype=np.int64)
-    level = np.where(np.isnan(values), -1, band)
-    return Factor(
-        name, level, ("", *(shown(name, cut) for cut in edges)), ordered=True
-    )
+    level = np.asarray(np.where(np.isnan(values), -1, band), dtype=np.int64)
+    return Factor(name, level, ("", *(shown(name, cut) for cut in edges)), ordered=True)
