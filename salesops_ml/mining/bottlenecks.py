@@ -119,7 +119,7 @@ def bottlenecks(
     clock = clock or Clock()
     turn = stage_order(steps, order)
     stays = stays_of(steps, turn, Clock())
-    priced, outlook = _priced(steps, stays, kinds, bootstrap, seed)
+    priced, outlook, at_entry = _priced(steps, stays, kinds, bootstrap, seed)
     table = stage_dwell(
         steps, clock=clock, expected_days=expected_days, target_quantile=target_quantile,
         order=order,
@@ -128,7 +128,8 @@ def bottlenecks(
     told = stays_of(steps, turn, clock)
     segments = [_segment_row(steps, told, one, table) for one in priced]
     stages = [
-        _stage_row(steps, told, outlook, name, table.loc[name], segments) for name in table.index
+        _stage_row(steps, told, outlook, at_entry, table.loc[name], segments)
+        for name in table.index
     ]
     edges = _edge_rows(steps, told, priced, table)
     frames = [_ranked(pd.DataFrame(rows)) for rows in (stages, segments, edges) if rows]
@@ -140,24 +141,28 @@ def bottlenecks(
 
 def _priced(
     steps: Steps, stays: Stays, kinds: pd.DataFrame | None, bootstrap: int, seed: int
-) -> tuple[list[_Priced], Floats]:
-    """The slow kinds with their costs, and the prospects of each stay."""
+) -> tuple[list[_Priced], Floats, Floats | None]:
+    """The slow kinds with their costs, and the prospects and the amount at entry of each stay."""
     if kinds is not None and len(kinds) != len(steps.case):
         raise DataError(
             f"`kinds` has {len(kinds)} rows for a log of {len(steps.case)} events; give one an event"
         )
     if not len(stays.lost):
-        return [], np.zeros(0)
+        return [], np.zeros(0), None
     if kinds is None:
-        return [], np.zeros(len(stays.lost))
+        return [], np.zeros(len(stays.lost)), None
     known = kinds.iloc[stays.visits.row].reset_index(drop=True)
     mix, rep = mix_columns(known), codes_of(known, "rep")
     slow, fit = find_slow_kinds(stays, mix, rep, conditions(known))
     outlook = prospects(fit, stays, mix, rep)
-    return [
-        _Priced(one, delay_cost(steps, stays, one, outlook, bootstrap=bootstrap, seed=seed))
-        for one in slow
-    ], outlook
+    at_entry = known["amount"].to_numpy(dtype=np.float64) if "amount" in known else None
+    priced = []
+    for one in slow:
+        cost = delay_cost(
+            steps, stays, one, outlook, bootstrap=bootstrap, seed=seed, at_entry=at_entry
+        )
+        priced.append(_Priced(one, cost))
+    return priced, outlook, at_entry
 
 
 def _segment_row(steps: Steps, told: Stays, one: _Priced, table: pd.DataFrame) -> dict[str, Any]:
@@ -198,11 +203,12 @@ def _stage_row(
     steps: Steps,
     told: Stays,
     outlook: Floats,
-    name: str,
+    at_entry: Floats | None,
     stage: pd.Series[Any],
     segments: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
     """A stage: the sum of its slow kinds, the dearest of them as its reason."""
+    name = str(stage.name)
     code = steps.activities.index(name)
     rows = told.visits.stage == code
     mine = sorted(
@@ -226,7 +232,7 @@ def _stage_row(
         "open_now": int(stage["open_now"]),
         "amount_now": stage["amount_now"],
         **_win_rates(steps, told, rows, float(stage["target_days"])),
-        "gain_at_target_per_month": gain_at_target(steps, told, rows, outlook, agreed),
+        "gain_at_target_per_month": gain_at_target(steps, told, rows, outlook, agreed, at_entry),
         "examples": reason.get("examples") or _examples(steps, told, rows),
     }
 

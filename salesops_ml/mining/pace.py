@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from salesops_ml.mining.clusters import clustered_error
 from salesops_ml.mining.steps import Floats, Ints, Mask
 from salesops_ml.mining.visits import Stays
 
@@ -28,6 +29,7 @@ WIN_SD = 0.25
 _ROUNDS = 15
 _ROUGHLY, _CLOSELY = 0.05, 1e-3
 _LONGEST_STEP = 1.0
+_CHUNK = 16
 
 
 @dataclass(frozen=True)
@@ -124,12 +126,13 @@ def level_influence(fit: PaceFit, stays: Stays) -> Floats:
 
 
 def score_groups(
-    fit: PaceFit, stays: Stays, stage: int, groups: Sequence[Mask]
+    fit: PaceFit, stays: Stays, stage: int, groups: Sequence[Mask], rep: Ints | None = None
 ) -> tuple[Floats, Floats]:
     """One-step log-pace of each group within one stage, and its standard error.
 
     Rao's efficient score: the group's exits beyond expectation, over the information that is left
-    about it once the model's own parameters are allowed to move.
+    about it once the model's own parameters are allowed to move. The error is the larger of two: that
+    of independent stays, and that in which the stays of one deal, and of one rep, go together.
     """
     rows = np.flatnonzero(stays.visits.stage == stage)
     member = np.array([group[rows] for group in groups], dtype=np.float64)
@@ -143,7 +146,40 @@ def score_groups(
     ]) @ fit.spread  # fmt: skip
     left = known - np.einsum("ij,jk,ik->i", cross, fit.inverse, cross)
     left = np.where(left > 0.02 * known, left, np.nan)
-    return beyond / left, 1 / np.sqrt(left)
+    together = np.full(len(groups), np.nan)
+    for start in range(0, len(groups), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        influence = _score_influence(
+            fit, stays, rows, member[part].T, cross[part] @ fit.inverse, beyond[part] / left[part]
+        )
+        together[part] = clustered_error(influence, stays.visits.case, rep)
+    return beyond / left, np.fmax(1 / np.sqrt(left), together / left)
+
+
+def _score_influence(
+    fit: PaceFit, stays: Stays, rows: Ints, member: Floats, cross: Floats, log_pace: Floats
+) -> Floats:
+    """(n, k) what each stay adds to the scores of k groups, at the paces that these turn out to have.
+
+    At the paces of the fit, the effect itself would pass for a difference between reps: all of its
+    reps have fewer exits than expected.
+
+    Args:
+        rows: (m,) the stays of the stage; member: (m, k) which of them belong to each group.
+        cross: (k, parameters) how the model's own parameters move with each group.
+        log_pace: (k,) the one-step paces.
+    """
+    width, weights = fit.columns.shape[1], cross @ fit.spread.T
+    done = np.zeros((len(fit.columns), len(cross)))
+    doors = (
+        (weights[:, :width], stays.onward, fit.onward),
+        (weights[:, width:], stays.won, fit.won),
+    )
+    for weight, seen, expected in doors:
+        own = -(fit.columns @ weight.T)
+        own[rows] += member
+        done += own * (seen[:, None] - expected[:, None] * (1 + log_pace * own))
+    return done
 
 
 def _parameters(mix: int, groups: int, stages: int) -> tuple[Floats, Floats]:
