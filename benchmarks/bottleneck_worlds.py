@@ -2,9 +2,9 @@
 
 Run from the project's root: `python benchmarks/bottleneck_worlds.py [SEEDS]`; without a number 100
 companies with one planted bottleneck each are mined, 100 with none, and 30 with a weak one (deals
-move at half the pace, not at .3 of it). A company takes a few seconds; each leaves a line in `build/bottleneck_worlds.jsonl`, and a run that was stopped goes on
-from there. Lines of another state of the method are not taken up. The summary is kept in
-`benchmarks/results/bottleneck_worlds.json`.
+move at half the pace, not at .3 of it). A company takes a few seconds; each leaves a line in
+`build/bottleneck_worlds.jsonl`, and a run that was stopped goes on from there. Lines of another state
+of the method are not taken up. The summary is kept in `benchmarks/results/bottleneck_worlds.json`.
 
 The plants take turns (`PLANTS`), so that stages early and late, and causes of every kind, are asked
 for alike. The true cost is the difference of the won amount between the company and its twin
@@ -127,8 +127,8 @@ def all_lines(seeds: int) -> list[dict[str, Any]]:
             if line.get("state") == code:
                 kept[line["seed"], line["kind"]] = line
     wanted = [
-        (seed, kind) for kind, share in SHARE.items()
-        for seed in range(FIRST_SEED, FIRST_SEED + round(share * seeds))
+        (FIRST_SEED + turn, kind) for turn in range(seeds) for kind, share in SHARE.items()
+        if turn < round(share * seeds)
     ]  # fmt: skip
     for seed, kind in wanted:
         if (seed, kind) in kept:

@@ -25,6 +25,7 @@ from salesops_ml.mining.clock import Clock
 from salesops_ml.mining.conditions import codes_of, conditions, mix_columns
 from salesops_ml.mining.delay_cost import DelayCost, delay_cost, gain_at_target
 from salesops_ml.mining.dwell import share_at_end, stage_quantiles
+from salesops_ml.mining.frames import typed
 from salesops_ml.mining.pace import prospects
 from salesops_ml.mining.slow_kinds import SlowKind, find_slow_kinds
 from salesops_ml.mining.stages import stage_dwell, stage_order
@@ -133,7 +134,10 @@ def bottlenecks(
     ]
     edges = _edge_rows(steps, told, priced, table)
     frames = [_ranked(pd.DataFrame(rows)) for rows in (stages, segments, edges) if rows]
-    frame = _typed(pd.concat(frames, ignore_index=True) if frames else pd.DataFrame())
+    frame = typed(
+        pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(),
+        COLUMNS, counts=("rank", "cases"), flags=("finding",), texts=_TEXTS, lists=("examples",),
+    )  # fmt: skip
     if np.isnan(steps.amount).all():
         frame[["cost_per_month", "cost_low", "cost_high"]] = np.nan
     return frame
@@ -293,22 +297,6 @@ def _examples(steps: Steps, told: Stays, rows: Any) -> list[str]:
     order = np.lexsort((visits.case[chosen], -visits.days[chosen], visits.exited[chosen]))
     cases = dict.fromkeys(visits.case[chosen[order]].tolist())
     return [str(steps.case_ids[case]) for case in list(cases)[:EXAMPLES]]
-
-
-def _typed(frame: pd.DataFrame) -> pd.DataFrame:
-    """The columns of `COLUMNS`, each of one type whatever was found; missing text is None."""
-    import pandas as pd
-
-    frame = frame.reindex(columns=list(COLUMNS))
-    for name in COLUMNS:
-        if name in ("rank", "cases", "finding"):
-            frame[name] = frame[name].astype("bool" if name == "finding" else "int64")
-        elif name in _TEXTS:
-            texts = [None if pd.isna(text) else str(text) for text in frame[name]]
-            frame[name] = pd.Series(texts, index=frame.index, dtype=object)
-        elif name != "examples":
-            frame[name] = frame[name].astype("float64")
-    return frame
 
 
 def _ranked(frame: pd.DataFrame) -> pd.DataFrame:

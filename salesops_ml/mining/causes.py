@@ -13,6 +13,7 @@ pass for its cause. An effect is still an association: what is not on record is 
 
 Causes are ranked by what their evidence leaves at least: the end of the interval that is nearest to
 no effect. Large effects that few deals show do not come first, nor do small ones that many show.
+Reps always differ, so a rep's place counts only what goes beyond how much the reps differ here.
 """
 
 from __future__ import annotations
@@ -27,22 +28,22 @@ from scipy.stats import false_discovery_control
 
 from salesops_ml.mining.circumstances import circumstances
 from salesops_ml.mining.clock import Clock
-from salesops_ml.mining.clusters import clustered_error, clusters, two_sided, width
+from salesops_ml.mining.clusters import Clusters, two_sided, width
 from salesops_ml.mining.conditions import Condition, codes_of
 from salesops_ml.mining.dwell import share_at_end, stage_quantiles
 from salesops_ml.mining.effects import extra_days, pace_effects, win_effects
 from salesops_ml.mining.factors import Factor, factors, other_side
-from salesops_ml.mining.questions import SLOW, WHOLE, Question, questions
+from salesops_ml.mining.frames import typed
+from salesops_ml.mining.questions import SLOW, WHOLE, Question, examples, questions
 from salesops_ml.mining.segments import KEY
-from salesops_ml.mining.slow_kinds import FALSE_SHARE
+from salesops_ml.mining.slow_kinds import FALSE_SHARE, nature_of
 from salesops_ml.mining.stages import stage_order
-from salesops_ml.mining.steps import Floats, Ints, Steps, as_steps
+from salesops_ml.mining.steps import Floats, Ints, Mask, Steps, as_steps
 from salesops_ml.mining.visits import stays_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-EXAMPLES = 5
 INTERVAL = 0.9
 
 COLUMNS = {
@@ -79,6 +80,7 @@ COLUMNS = {
 _HANDS = ("rep", "rep_load", "owner_changed", "entry_weekday", "entry_hour")
 _TEAM = ("rep_team",)
 _TEXTS = ("outcome", "stage", "cause", "attribute", "value", "text")
+_COUNTS = ("rank", "cases", "others", "open_now")
 _CHUNK = 16
 
 
@@ -91,6 +93,7 @@ class Contrast:
         effect: log-pace, or difference of the win rate; below 0 where it harms.
         error: its standard error, clustered by deal and rep; by_deal: by deal alone.
         reps: how many reps stand behind the error; 0 for a rep's own effect.
+        spread: standard deviation of the effects of a rep's peers beyond their errors; else 0.
     """
 
     question: Question
@@ -99,11 +102,13 @@ class Contrast:
     error: float
     by_deal: float
     reps: int
+    spread: float = 0.0
 
     @property
     def least(self) -> float:
-        """Harm that the interval leaves at least; below 0 where it may be none."""
-        return -self.effect - width(INTERVAL, self.reps) * self.error
+        """Harm that the interval leaves at least, beyond the usual spread; below 0 for none."""
+        error = float(np.hypot(self.error, self.spread))
+        return -self.effect - width(INTERVAL, self.reps) * error
 
     @property
     def turned(self) -> Contrast:
@@ -170,7 +175,9 @@ def causes(
         ascending=[False, False, False, True, True], kind="stable", ignore_index=True,
     )  # fmt: skip
     frame["rank"] = frame.groupby("outcome").cumcount() + 1
-    return _typed(frame[list(COLUMNS)].copy())
+    return typed(
+        frame, COLUMNS, counts=_COUNTS, flags=("finding",), texts=_TEXTS, lists=("examples",)
+    )
 
 
 def contrasts(question: Question, known: pd.DataFrame) -> list[Contrast]:
@@ -181,13 +188,27 @@ def contrasts(question: Question, known: pd.DataFrame) -> list[Contrast]:
         known: what was known at each event of the log, a row each.
     """
     facts = known.iloc[question.row].reset_index(drop=True)
-    rep = codes_of(facts, "rep")
+    together = Clusters.of(question.case, codes_of(facts, "rep"))
     given = np.zeros(len(facts))
     deal_side = [str(name) for name in facts if name not in (*KEY, *_TEAM, *_HANDS)]
-    done, given = _block(question, factors(facts, deal_side), given, rep)
+    done, given = _block(question, factors(facts, deal_side), given, together)
     for names in (_TEAM, _HANDS):
-        done += _block(question, factors(facts, names), given, rep)[0]
-    return done
+        done += _block(question, factors(facts, names), given, together)[0]
+    return _among_peers(done)
+
+
+def _among_peers(tests: Sequence[Contrast]) -> list[Contrast]:
+    """The tests, those of reps with the spread of all reps."""
+    peers = [test for test in tests if test.condition.attribute == "rep"]
+    if not peers:
+        return list(tests)
+    spread = nature_of(
+        np.array([test.effect for test in peers]), np.array([test.error for test in peers])
+    )
+    return [
+        replace(test, spread=spread) if test.condition.attribute == "rep" else test
+        for test in tests
+    ]
 
 
 def adjusted(tests: Sequence[Contrast]) -> Floats:
@@ -201,7 +222,7 @@ def adjusted(tests: Sequence[Contrast]) -> Floats:
 
 
 def _block(
-    question: Question, block: Sequence[Factor], given: Floats, rep: Ints | None
+    question: Question, block: Sequence[Factor], given: Floats, together: Clusters
 ) -> tuple[list[Contrast], Floats]:
     """The tests of factors that are fitted together, and what is given after them."""
     if not block:
@@ -214,7 +235,7 @@ def _block(
     for start in range(0, len(conditions), _CHUNK):
         part = slice(start, start + _CHUNK)
         effect = weights[part] @ fit.level
-        errors = _errors(question, fit.influence @ weights[part].T, conditions[part], rep)
+        errors = _errors(fit.influence @ weights[part].T, conditions[part], together)
         done += [
             Contrast(question, one, float(told[0]), float(told[1]), float(told[2]), int(told[3]))
             for one, *told in zip(conditions[part], effect, *errors, strict=True)
@@ -237,16 +258,15 @@ def _sides(block: Sequence[Factor]) -> tuple[list[Condition], Floats]:
 
 
 def _errors(
-    question: Question, influence: Floats, conditions: Sequence[Condition], rep: Ints | None
+    influence: Floats, conditions: Sequence[Condition], together: Clusters
 ) -> tuple[Floats, Floats, Ints]:
     """(k,) errors, those by deal alone, and how many reps stand behind the first.
 
     A rep's own effect has no other reps to be held against and is clustered by deal alone.
     """
-    by_rep = clustered_error(influence, question.case, rep)
-    by_deal = clustered_error(influence, question.case, None)
+    by_rep, by_deal = together.error(influence), together.error_by_deal(influence)
     own = np.array([condition.attribute == "rep" for condition in conditions])
-    return np.where(own, by_deal, by_rep), by_deal, np.where(own, 0, clusters(rep))
+    return np.where(own, by_deal, by_rep), by_deal, np.where(own, 0, together.reps)
 
 
 def _strongest(tests: Sequence[Contrast]) -> list[int]:
@@ -278,14 +298,18 @@ def _row(steps: Steps, test: Contrast, q_value: float) -> dict[str, Any]:
         "least": test.least,
         "p_value": two_sided(np.array([test.effect]), np.array([test.error]), test.reps)[0],
         "q_value": q_value,
-        "cases": len(np.unique(question.case[inside])),
-        "others": len(np.unique(question.case[~inside])),
+        "cases": _deals_in(question, inside),
+        "others": _deals_in(question, ~inside),
         "open_now": int(now.sum()),
         "amount_now": float(np.nansum(steps.amount[question.case[now]])) if known else np.nan,
-        "examples": _examples(steps, question, inside) if found else [],
+        "examples": examples(steps, question, inside) if found else [],
     }
     row |= _pace_facts(test) if question.outcome == SLOW else _win_facts(test)
     return row | {"text": _sentence(row) if found else None}
+
+
+def _deals_in(question: Question, rows: Mask) -> int:
+    return int(np.count_nonzero(np.bincount(question.case[rows])))
 
 
 def _interval(test: Contrast) -> tuple[float, float, float]:
@@ -332,16 +356,6 @@ def _win_facts(test: Contrast) -> dict[str, float]:
     }
 
 
-def _examples(steps: Steps, question: Question, inside: Any) -> list[str]:
-    """Slow: deals that wait now, longest first, then the slowest; lost: those lost last."""
-    bad = inside if question.outcome == SLOW else inside & question.ended & ~question.good
-    chosen = np.flatnonzero(bad)
-    case, ended = question.case[chosen], question.ended[chosen]
-    late = question.days[chosen] if question.outcome == SLOW else steps.closed[case]
-    order = np.lexsort((case, -late, ended))
-    return [str(steps.case_ids[one]) for one in dict.fromkeys(case[order].tolist())][:EXAMPLES]
-
-
 def _sentence(row: dict[str, Any]) -> str:
     """The finding in words."""
     whole, who = row["stage"] == WHOLE, _deals(row["attribute"], row["value"], row["cause"])
@@ -370,20 +384,3 @@ def _deals(attribute: str, value: str, cause: str) -> str:
     if attribute == "entry_hour":
         return f"deals that entered {value}"
     return f"deals with {cause}"
-
-
-def _typed(frame: pd.DataFrame) -> pd.DataFrame:
-    """Each column of one type whatever was found; missing text is None."""
-    import pandas as pd
-
-    for name in COLUMNS:
-        if name in ("rank", "cases", "others", "open_now"):
-            frame[name] = frame[name].astype("int64")
-        elif name == "finding":
-            frame[name] = frame[name].astype("bool")
-        elif name in _TEXTS:
-            texts = [None if pd.isna(text) else str(text) for text in frame[name]]
-            frame[name] = pd.Series(texts, index=frame.index, dtype=object)
-        elif name != "examples":
-            frame[name] = frame[name].astype("float64")
-    return frame

@@ -87,7 +87,7 @@ def _load(steps: Steps, rep: Ints) -> Floats:
     start, begun = _ordered(rep[held], steps.at[held])
     gone = held & (left != NEVER)
     stop, ended = _ordered(rep[gone], left[gone])
-    own = held.astype(np.int64)
+    own = (held & ((left == NEVER) | (left > steps.at))).astype(np.int64)
     done = _before(start, begun, rep, steps.at) - _before(stop, ended, rep, steps.at) - own
     return np.asarray(np.maximum(done, 0), dtype=np.float64)
 

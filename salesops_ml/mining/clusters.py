@@ -9,39 +9,62 @@ is itself uncertain and may come out too small; so the variance is never below t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
-from scipy import stats
+from scipy import sparse, stats
 
 from salesops_ml.mining.steps import Floats, Ints
 
 _FEWEST = 2
 
 
-def clustered_error(influence: Floats, deal: Ints, rep: Ints | None) -> Floats:
-    """(k,) standard errors of k estimates.
+@dataclass(frozen=True)
+class Clusters:
+    """Which rows go together; made once, asked for many errors.
 
-    Args:
-        influence: (n, k) what each row adds to each estimate.
-        deal: (n,) code of the deal of each row.
-        rep: (n,) code of its rep, -1 where not known (each such deal is its own); None for none.
+    Attributes:
+        deal: (deals, n) indicators of each deal's rows.
+        rep, both: the same of each rep, and of each deal of each rep; None where there are no two reps.
+        reps: how many reps there are.
 
     Example:
         >>> influence = np.array([[0.1], [0.1], [-0.1], [-0.1]])
-        >>> clustered_error(influence, np.array([0, 0, 1, 1]), None).round(3).tolist()
+        >>> Clusters.of(np.array([0, 0, 1, 1]), None).error(influence).round(3).tolist()
         [0.4]
     """
-    by_deal = _variance(influence, deal)
-    if rep is None or clusters(rep) < _FEWEST:
-        return np.sqrt(by_deal)
-    owner = np.where(rep >= 0, rep, rep.max(initial=0) + 1 + deal)
-    both = np.unique(np.stack([deal, owner]), axis=1, return_inverse=True)[1].reshape(-1)
-    two_way = by_deal + _variance(influence, owner) - _variance(influence, both)
-    return np.asarray(np.sqrt(np.maximum(by_deal, two_way)))
 
+    deal: sparse.csr_array
+    rep: sparse.csr_array | None
+    both: sparse.csr_array | None
+    reps: int
 
-def clusters(rep: Ints | None) -> int:
-    """How many reps there are."""
-    return 0 if rep is None else len(np.unique(rep[rep >= 0]))
+    @classmethod
+    def of(cls, deal: Ints, rep: Ints | None) -> Clusters:
+        """Clusters of n rows.
+
+        Args:
+            deal: (n,) code of the deal of each row.
+            rep: (n,) code of its rep, -1 where not known (each such deal is its own); None for none.
+        """
+        reps = 0 if rep is None else len(np.unique(rep[rep >= 0]))
+        if rep is None or reps < _FEWEST:
+            return cls(_indicators(deal), None, None, reps)
+        owner = np.where(rep >= 0, rep, rep.max(initial=0) + 1 + deal)
+        pair = owner * (deal.max(initial=0) + 1) + deal
+        return cls(_indicators(deal), _indicators(owner), _indicators(pair), reps)
+
+    def error(self, influence: Floats) -> Floats:
+        """(k,) standard errors of k estimates, given what each row adds to each, (n, k)."""
+        by_deal = _variance(self.deal, influence)
+        if self.rep is None or self.both is None:
+            return np.asarray(np.sqrt(by_deal))
+        two_way = by_deal + _variance(self.rep, influence) - _variance(self.both, influence)
+        return np.asarray(np.sqrt(np.maximum(by_deal, two_way)))
+
+    def error_by_deal(self, influence: Floats) -> Floats:
+        """(k,) standard errors with the rows of one deal going together, whoever owns it."""
+        return np.asarray(np.sqrt(_variance(self.deal, influence)))
 
 
 def two_sided(estimate: Floats, error: Floats, reps: int) -> Floats:
@@ -65,10 +88,12 @@ def _freedom(reps: int) -> float:
     return float(reps - 1) if reps >= _FEWEST else np.inf
 
 
-def _variance(influence: Floats, cluster: Ints) -> Floats:
-    order = np.argsort(cluster, kind="stable")
-    code = cluster[order]
-    opening = np.flatnonzero(np.concatenate([[True], code[1:] != code[:-1]]))
-    summed = np.add.reduceat(influence[order], opening, axis=0)
-    count = len(opening)
+def _indicators(code: Ints) -> sparse.csr_array:
+    present, place = np.unique(code, return_inverse=True)
+    shape = (len(present), len(code))
+    return sparse.csr_array((np.ones(len(code)), (place.reshape(-1), np.arange(len(code)))), shape)
+
+
+def _variance(rows: sparse.csr_array, influence: Floats) -> Floats:
+    summed, count = rows @ influence, rows.shape[0]
     return np.asarray((summed**2).sum(axis=0) * count / max(count - 1, 1))

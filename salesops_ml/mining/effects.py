@@ -42,14 +42,23 @@ class Effects:
 
 def pace_effects(question: Question, columns: Floats, known: Floats) -> Effects:
     """Log-paces of the columns (n, p), each stage with its own usual pace; `known` (n,) is given."""
+    stays = _stays(question)
+    fit = fit_pace(stays, columns, None, [], known=known)
+    return Effects(fit.level, level_influence(fit, stays), fit.kind)
+
+
+def usual_exits(question: Question) -> Floats:
+    """(n,) exits forward that each row should have had by its end, at the usual pace of its stage."""
+    return fit_pace(_stays(question), np.zeros((len(question.row), 0)), None, []).onward
+
+
+def _stays(question: Question) -> Stays:
     nothing = np.zeros(len(question.days), dtype=bool)
     nowhere = np.full(len(question.days), NOWHERE)
     visits = Visits(
         question.row, question.case, question.stratum, nowhere, question.days, question.ended
     )
-    stays = Stays(visits, question.good, nothing, nothing, question.ended & ~question.good)
-    fit = fit_pace(stays, columns, None, [], known=known)
-    return Effects(fit.level, level_influence(fit, stays), fit.kind)
+    return Stays(visits, question.good, nothing, nothing, question.ended & ~question.good)
 
 
 def win_effects(question: Question, columns: Floats, known: Floats) -> Effects:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from salesops_ml.mining.clusters import clustered_error
+from salesops_ml.mining.clusters import Clusters
 from salesops_ml.mining.steps import Floats, Ints, Mask
 from salesops_ml.mining.visits import Stays
 
@@ -127,12 +127,12 @@ def level_influence(fit: PaceFit, stays: Stays) -> Floats:
 
 def score_groups(
     fit: PaceFit, stays: Stays, stage: int, groups: Sequence[Mask], rep: Ints | None = None
-) -> tuple[Floats, Floats]:
-    """One-step log-pace of each group within one stage, and its standard error.
+) -> tuple[Floats, Floats, Floats]:
+    """One-step log-pace of each group within one stage, its standard error, and that if independent.
 
     Rao's efficient score: the group's exits beyond expectation, over the information that is left
-    about it once the model's own parameters are allowed to move. The error is the larger of two: that
-    of independent stays, and that in which the stays of one deal, and of one rep, go together.
+    about it once the model's own parameters are allowed to move. The first error is the larger of two:
+    that of independent stays, and that in which the stays of one deal, and of one rep, go together.
     """
     rows = np.flatnonzero(stays.visits.stage == stage)
     member = np.array([group[rows] for group in groups], dtype=np.float64)
@@ -147,13 +147,15 @@ def score_groups(
     left = known - np.einsum("ij,jk,ik->i", cross, fit.inverse, cross)
     left = np.where(left > 0.02 * known, left, np.nan)
     together = np.full(len(groups), np.nan)
+    clusters = Clusters.of(stays.visits.case, rep)
     for start in range(0, len(groups), _CHUNK):
         part = slice(start, start + _CHUNK)
         influence = _score_influence(
             fit, stays, rows, member[part].T, cross[part] @ fit.inverse, beyond[part] / left[part]
         )
-        together[part] = clustered_error(influence, stays.visits.case, rep)
-    return beyond / left, np.fmax(1 / np.sqrt(left), together / left)
+        together[part] = clusters.error(influence)
+    alone = 1 / np.sqrt(left)
+    return beyond / left, np.fmax(alone, together / left), alone
 
 
 def _score_influence(

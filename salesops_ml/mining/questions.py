@@ -13,6 +13,7 @@ from salesops_ml.mining.visits import Stays, endings_after
 
 SLOW, LOST = "slow", "lost"
 WHOLE = "whole deal"
+EXAMPLES = 5
 FEWEST_ENDINGS = 40
 """Good ends, and for the outcome bad ends too, below which nothing is asked."""
 
@@ -84,3 +85,14 @@ def _winning(stage: str, steps: Steps, row: Ints, clock: Clock) -> Question:
     case = steps.case[row]
     after = endings_after(steps, case, steps.at[row], clock)
     return Question(LOST, stage, row, case, after.days, after.won, after.known, np.zeros_like(case))
+
+
+def examples(steps: Steps, question: Question, inside: Mask) -> list[str]:
+    """Ids of some of the deals `inside`: slow: those still there, longest first, then the slowest;
+    lost: those lost last."""
+    bad = inside if question.outcome == SLOW else inside & question.ended & ~question.good
+    chosen = np.flatnonzero(bad)
+    case, ended = question.case[chosen], question.ended[chosen]
+    late = question.days[chosen] if question.outcome == SLOW else steps.closed[case]
+    order = np.lexsort((case, -late, ended))
+    return [str(steps.case_ids[one]) for one in dict.fromkeys(case[order].tolist())][:EXAMPLES]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
-from salesops_ml.mining.clusters import clustered_error
+from salesops_ml.mining.clusters import Clusters
 from salesops_ml.mining.conditions import Condition
 from salesops_ml.mining.pace import PaceFit, fit_pace, score_groups
 from salesops_ml.mining.steps import Floats, Ints, Mask
@@ -81,18 +81,16 @@ def find_slow_kinds(
     while len(chosen) < MOST_FINDINGS:
         cells = [cell for cell in _cells(stays, tests) if not _known(cell, chosen)]
         table = _tested(fit, stays, cells, rep)
-        nature = _nature(table[:, 0], table[:, 1])
+        nature = nature_of(table[:, 0], table[:, 1])
         p_values = _p_values(table[:, 0], table[:, 1], nature)
-        best = int(np.nanargmin(p_values)) if np.isfinite(p_values).any() else -1
-        if best < 0:
-            break
-        q_value = _adjusted(p_values)[best]
-        if q_value >= FALSE_SHARE:
+        q_values = _adjusted(p_values)
+        best = _clearest(table, nature, q_values)
+        if best is None:
             break
         chosen.append(_first_alike(cells, best))
-        told.append((float(p_values[best]), float(q_value)))
+        told.append((float(p_values[best]), float(q_values[best])))
         fit = fit_pace(stays, mix, rep, [rows for _, _, rows in chosen])
-    together = clustered_error(fit.slow_influence, stays.visits.case, rep)
+    together = Clusters.of(stays.visits.case, rep).error(fit.slow_influence)
     errors = np.hypot(np.maximum(fit.slow_se, together), nature)
     found = [
         SlowKind(
@@ -142,8 +140,8 @@ def _first_alike(
 def _tested(
     fit: PaceFit, stays: Stays, cells: Sequence[tuple[int, Condition, Mask]], rep: Ints | None
 ) -> Floats:
-    """(cells, 2) log-pace and its standard error, clustered by deal and rep."""
-    done = np.full((len(cells), 2), np.nan)
+    """(cells, 3) log-pace, its error clustered by deal and rep, and that of independent stays."""
+    done = np.full((len(cells), 3), np.nan)
     stages = np.array([stage for stage, _, _ in cells], dtype=np.int64)
     for stage in np.unique(stages):
         which = np.flatnonzero(stages == stage)
@@ -152,7 +150,20 @@ def _tested(
     return done
 
 
-def _nature(log_pace: Floats, error: Floats) -> float:
+def _clearest(table: Floats, nature: float, q_values: Floats) -> int | None:
+    """Of the cells that stand out, the one that does most if stays were independent; None if none does.
+
+    Cells that share most of their deals, such as two cuts of one discount, differ little in evidence;
+    with few reps the clustered errors are too rough to choose among them.
+    """
+    standing = np.flatnonzero(q_values < FALSE_SHARE)
+    if not len(standing):
+        return None
+    size = table[standing, 0] / np.hypot(table[standing, 2], nature)
+    return int(standing[np.argmin(size)])
+
+
+def nature_of(log_pace: Floats, error: Floats) -> float:
     """Standard deviation of the paces beyond their errors, told robustly.
 
     It is the least value at which neither the median nor the 90th percentile of |log-pace| over its
