@@ -40,8 +40,7 @@ FIRST_SEED = 1_000
 DEALS, YEARS = 4_000, 2.0
 SLOWDOWN, WEAK_SLOWDOWN = 0.3, 0.5
 PLANTED, EMPTY, WEAK = "planted", "empty", "weak"
-SHARE = {PLANTED: 1.0, EMPTY: 1.0, WEAK: 0.3}
-"""Share of the seeds that companies of each kind are made for."""
+WEAK_SHARE = 0.3
 BOOTSTRAP = 200
 WIDTH = 2 * 1.645
 """Standard errors in an interval of 90 %."""
@@ -126,10 +125,9 @@ def all_lines(seeds: int) -> list[dict[str, Any]]:
             line = json.loads(text)
             if line.get("state") == code:
                 kept[line["seed"], line["kind"]] = line
-    wanted = [
-        (FIRST_SEED + turn, kind) for turn in range(seeds) for kind, share in SHARE.items()
-        if turn < round(share * seeds)
-    ]  # fmt: skip
+    turns = [(turn, kind) for turn in range(seeds) for kind in (PLANTED, EMPTY)]
+    turns += [(turn, WEAK) for turn in range(round(WEAK_SHARE * seeds))]
+    wanted = [(FIRST_SEED + turn, kind) for turn, kind in turns]
     for seed, kind in wanted:
         if (seed, kind) in kept:
             continue

@@ -32,7 +32,7 @@ from salesops_ml.mining.clusters import Clusters, two_sided, width
 from salesops_ml.mining.conditions import Condition, codes_of
 from salesops_ml.mining.dwell import share_at_end, stage_quantiles
 from salesops_ml.mining.effects import extra_days, pace_effects, win_effects
-from salesops_ml.mining.factors import Factor, factors, other_side
+from salesops_ml.mining.factors import Factor, as_categories, factors, other_side
 from salesops_ml.mining.frames import typed
 from salesops_ml.mining.questions import SLOW, WHOLE, Question, examples, questions
 from salesops_ml.mining.segments import KEY
@@ -58,7 +58,7 @@ COLUMNS = {
     "pace": "for slow: rate of moving on over that of comparable deals; 0.5 is half as fast",
     "pace_low": "lower end of its 90 % interval",
     "pace_high": "upper end",
-    "days_more": "for slow: days in the stage (a deal, for the whole) beyond those at usual pace",
+    "days_more": "for slow findings: days in the stage (or whole deal) beyond those at usual pace",
     "days_more_low": "lower end",
     "days_more_high": "upper end",
     "win_points": "for lost: points of win rate (0.1 is ten of a hundred deals) over comparable deals",
@@ -68,9 +68,9 @@ COLUMNS = {
     "q_value": "the same, adjusted for all tests (Benjamini-Hochberg)",
     "cases": "deals of which it is true",
     "others": "deals of which it is not",
-    "dwell_p50_days": "their median days in a stage, open deals censored; null for lost",
+    "dwell_p50_days": "for slow findings: their median days in a stage, open deals censored",
     "others_p50_days": "median days of the others",
-    "win_rate": "share won of those that close, open deals censored; null for slow",
+    "win_rate": "for lost findings: share won of those that close, open deals censored",
     "others_win_rate": "share won of the others",
     "open_now": "of these deals, how many are there, or open, now",
     "amount_now": "their amount, company currency; null where no amount is known",
@@ -161,7 +161,7 @@ def causes(
 
     steps = as_steps(log, as_of=as_of, won=won, lost=lost)
     clock = clock or Clock()
-    known = circumstances(steps, kinds, clock=clock)
+    known = as_categories(circumstances(steps, kinds, clock=clock))
     stays = stays_of(steps, stage_order(steps, order), clock)
     tests = [
         test for question in questions(steps, stays, clock) for test in contrasts(question, known)
@@ -304,8 +304,11 @@ def _row(steps: Steps, test: Contrast, q_value: float) -> dict[str, Any]:
         "amount_now": float(np.nansum(steps.amount[question.case[now]])) if known else np.nan,
         "examples": examples(steps, question, inside) if found else [],
     }
+    row |= _effect(test)
+    if not found:
+        return row
     row |= _pace_facts(test) if question.outcome == SLOW else _win_facts(test)
-    return row | {"text": _sentence(row) if found else None}
+    return row | {"text": _sentence(row)}
 
 
 def _deals_in(question: Question, rows: Mask) -> int:
@@ -317,15 +320,21 @@ def _interval(test: Contrast) -> tuple[float, float, float]:
     return test.effect, test.effect - half, test.effect + half
 
 
+def _effect(test: Contrast) -> dict[str, float]:
+    """The effect with its interval, as pace or as points of win rate."""
+    ends = np.array(_interval(test))
+    if test.question.outcome == SLOW:
+        return dict(zip(("pace", "pace_low", "pace_high"), np.exp(ends).tolist(), strict=True))
+    names = ("win_points", "win_points_low", "win_points_high")
+    return dict(zip(names, ends.tolist(), strict=True))
+
+
 def _pace_facts(test: Contrast) -> dict[str, float]:
     question, inside = test.question, test.condition.rows
     estimate, low, high = _interval(test)
     more = _days_more(question.taken(inside), [estimate, high, low])
     half = stage_quantiles(inside.astype(np.int64), question.days, question.ended, 2, (0.5,))[:, 0]
     return {
-        "pace": float(np.exp(estimate)),
-        "pace_low": float(np.exp(low)),
-        "pace_high": float(np.exp(high)),
         **dict(
             zip(("days_more", "days_more_low", "days_more_high"), map(float, more), strict=True)
         ),
@@ -345,15 +354,8 @@ def _days_more(own: Question, log_paces: Sequence[float]) -> Floats:
 
 def _win_facts(test: Contrast) -> dict[str, float]:
     question, inside = test.question, test.condition.rows.astype(np.int64)
-    estimate, low, high = _interval(test)
     rates = share_at_end(inside, question.days, question.ended, question.good, 2)
-    return {
-        "win_points": estimate,
-        "win_points_low": low,
-        "win_points_high": high,
-        "win_rate": float(rates[1]),
-        "others_win_rate": float(rates[0]),
-    }
+    return {"win_rate": float(rates[1]), "others_win_rate": float(rates[0])}
 
 
 def _sentence(row: dict[str, Any]) -> str:

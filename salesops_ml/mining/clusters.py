@@ -10,6 +10,7 @@ is itself uncertain and may come out too small; so the variance is never below t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy import sparse, stats
@@ -79,6 +80,7 @@ def two_sided(estimate: Floats, error: Floats, reps: int) -> Floats:
     return np.asarray(2 * stats.t.sf(np.abs(estimate) / error, _freedom(reps)))
 
 
+@cache
 def width(share: float, reps: int) -> float:
     """Errors on either side of an estimate for an interval that holds `share`."""
     return float(stats.t.ppf((1 + share) / 2, _freedom(reps)))

@@ -98,14 +98,21 @@ def factors(known: pd.DataFrame, names: Sequence[str]) -> list[Factor]:
 def _levels(known: pd.DataFrame, name: str) -> Factor:
     """The most usual values of a category, in order of their names."""
     most = MOST_NAMES if name in _NAMES else MOST_LEVELS
-    values = known[name].astype("string")
-    counts = values.value_counts()
-    counts = counts[counts >= FEWEST_ROWS]
-    ranked = sorted(counts.items(), key=lambda pair: (-pair[1], str(pair[0])))[:most]
-    texts = sorted(str(text) for text, _ in ranked)
-    place = {text: code for code, text in enumerate(texts)}
-    level = np.asarray(values.map(place).fillna(-1), dtype=np.int64)
-    return Factor(name, level, tuple(texts), ordered=False)
+    values = known[name].astype("category").cat
+    code, names = values.codes.to_numpy(), [str(text) for text in values.categories]
+    count = np.bincount(code[code >= 0], minlength=len(names))
+    usual = [place for place in range(len(names)) if count[place] >= FEWEST_ROWS]
+    usual = sorted(usual, key=lambda place: (-count[place], names[place]))[:most]
+    usual = sorted(usual, key=lambda place: names[place])
+    level = np.full(len(names) + 1, -1)  # the last stands for what is not known
+    level[usual] = np.arange(len(usual))
+    return Factor(name, level[code], tuple(names[place] for place in usual), ordered=False)
+
+
+def as_categories(known: pd.DataFrame) -> pd.DataFrame:
+    """`known` with its texts as categories, which are looked up faster again and again."""
+    texts = [str(name) for name in known if known[name].dtype == object]
+    return known.assign(**{name: known[name].astype("category") for name in texts})
 
 
 def _bands(known: pd.DataFrame, name: str) -> Factor:

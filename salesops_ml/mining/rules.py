@@ -28,7 +28,7 @@ from salesops_ml.mining.clusters import Clusters, two_sided, width
 from salesops_ml.mining.conditions import FEWEST_ROWS, Condition, codes_of
 from salesops_ml.mining.dwell import share_at_end, stage_quantiles
 from salesops_ml.mining.effects import outcome_weights, pace_effects, usual_exits, win_effects
-from salesops_ml.mining.factors import factors, other_side
+from salesops_ml.mining.factors import as_categories, factors, other_side
 from salesops_ml.mining.frames import typed
 from salesops_ml.mining.questions import LOST, SLOW, WHOLE, Question, examples, questions
 from salesops_ml.mining.segments import KEY
@@ -135,7 +135,7 @@ def rule_list(
 
     steps = as_steps(log, as_of=as_of, won=won, lost=lost)
     clock = clock or Clock()
-    known = circumstances(steps, kinds, clock=clock)
+    known = as_categories(circumstances(steps, kinds, clock=clock))
     stays = stays_of(steps, stage_order(steps, order), clock)
     choosing = np.random.default_rng(seed).permutation(len(steps.case_ids)) % 2 == 0
     rows: list[dict[str, Any]] = []
