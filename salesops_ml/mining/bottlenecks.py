@@ -29,7 +29,7 @@ from salesops_ml.mining.frames import typed
 from salesops_ml.mining.pace import prospects
 from salesops_ml.mining.slow_kinds import SlowKind, find_slow_kinds
 from salesops_ml.mining.stages import stage_dwell, stage_order
-from salesops_ml.mining.steps import ENDED, Floats, Steps, as_steps
+from salesops_ml.mining.steps import ENDED, Floats, Ints, Steps, as_steps
 from salesops_ml.mining.visits import Stays, endings_after, stays_of
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ COLUMNS = {
     "wins_per_month": "won deals a month that the delay costs",
     "delay_days": "days by which a stay of these deals is longer",
     "cases": "deals concerned",
+    "amount": "their amount in all, company currency; null where no amount is known",
     "dwell_p50_days": "their median days in the stage, open deals censored",
     "others_p50_days": "median days of the other deals there",
     "target_days": "agreed days, else the time of the quickest share of the stays",
@@ -193,7 +194,7 @@ def _segment_row(steps: Steps, told: Stays, one: _Priced, table: pd.DataFrame) -
         "cost_high": one.cost.high,
         "wins_per_month": one.cost.wins,
         "delay_days": one.cost.delay_days,
-        "cases": len(np.unique(visits.case[slow.rows])),
+        **_deals(steps, visits.case[slow.rows]),
         "dwell_p50_days": half[0],
         "others_p50_days": half[1],
         **_target(stage),
@@ -231,6 +232,7 @@ def _stage_row(
         **{column: reason.get(column) for column in copied},
         **{column: float(sum(row[column] for row in mine)) for column in summed},
         "cases": int(stage["cases"]),
+        "amount": stage["amount"],
         "dwell_p50_days": stage["dwell_p50_days"],
         **_target(stage),
         "open_now": int(stage["open_now"]),
@@ -272,7 +274,7 @@ def _edge_rows(
             "finding": any(share > 0 for _, share in shares),
             "cost_per_month": float(sum(share * one.cost.amount for one, share in shares)),
             "wins_per_month": float(sum(share * one.cost.wins for one, share in shares)),
-            "cases": len(np.unique(visits.case[taken])),
+            **_deals(steps, visits.case[taken]),
             "dwell_p50_days": float(np.median(visits.days[taken])),
             **_target(stage),
             "examples": _examples(steps, told, taken),
@@ -284,6 +286,14 @@ def _share_of(slow: SlowKind, told: Stays, taken: Any) -> float:
     """Share of the slow deals' exits onward that went this way."""
     onward = slow.rows & (told.onward | told.won)
     return float((onward & taken).sum() / max(onward.sum(), 1))
+
+
+def _deals(steps: Steps, case: Ints) -> dict[str, Any]:
+    """How many deals, and their amount."""
+    deals = np.unique(case)
+    known = ~np.isnan(steps.amount[deals])
+    amount = float(steps.amount[deals][known].sum()) if known.any() else np.nan
+    return {"cases": len(deals), "amount": amount}
 
 
 def _target(stage: Any) -> dict[str, Any]:

@@ -204,6 +204,21 @@ def test_open_deals_are_censored_not_slow_or_lost() -> None:
         assert (question.days >= 0).all()
 
 
+def test_nothing_after_the_day_is_read() -> None:
+    """A log cut at the day, and whole: the same causes and rules at that day."""
+    log, kinds = chance(7, busy=3.0)
+    day = datetime(2026, 7, 1)
+    seen = (log["time:timestamp"] <= pd.Timestamp(day, tz="UTC")).to_numpy()
+    cut, then = log[seen].reset_index(drop=True), kinds[seen].reset_index(drop=True)
+    whole = as_steps(log, won=["Won"], lost=["Lost"], as_of=day)
+    assert len(whole.case) == seen.sum()
+    ends = {"won": ["Won"], "lost": ["Lost"], "as_of": day}
+    found = causes(cut, then, **ends)
+    pd.testing.assert_frame_equal(found, causes(log, then, **ends))
+    assert found.finding.any()
+    pd.testing.assert_frame_equal(rule_list(cut, then, **ends), rule_list(log, then, **ends))
+
+
 def test_a_log_without_outcomes_asks_for_paces_alone() -> None:
     found = causes(made_log(400, 2))
     assert set(found.outcome) == {"slow"}
