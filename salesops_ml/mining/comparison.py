@@ -167,7 +167,7 @@ def compare(
         ...     "team": [team for n in range(40) for team in ["North", "South"][n % 2 : n % 2 + 1] * 2]})
         >>> found = compare(log, by=("team", "North", "South"), names=("North", "South"), draws=999)
         >>> found.loc[found.found & (found.kind == "stage"), "finding"].tolist()
-        ['Deals stay 7.1 days shorter in Lead in South than in North (10.0 against 2.9).']
+        ['Deals stay 7.1 days shorter in Lead in South than in North (2.9 days against 10.0 days).']
     """
     import pandas as pd
 
@@ -272,13 +272,16 @@ def _stage_dwell(asked: _Asked, stage: int, here: Mask) -> _Row:
     )  # fmt: skip
 
 
-def _stays(asked: _Asked, rows: Ints) -> Ground:
-    """The visits in `rows`."""
-    visits = asked.visits
-    followed = asked.followed(asked.steps.at[visits.row[rows]], asked.clock)
+def _stays(asked: _Asked, rows: Ints, ended: Ints | None = None) -> Ground:
+    """The visits in `rows`, and in a log without outcomes the events in `ended`, of no length."""
+    visits, over = asked.visits, np.zeros(0, np.int64) if ended is None else ended
+    begun = asked.steps.at[np.concatenate([visits.row[rows], over])]
     return Ground.of(
-        visits.case[rows], visits.days[rows], visits.exited[rows], followed, asked.side
-    )
+        np.concatenate([visits.case[rows], asked.steps.case[over]]),
+        np.concatenate([visits.days[rows], np.zeros(len(over))]),
+        np.concatenate([visits.exited[rows], np.ones(len(over), dtype=bool)]),
+        asked.followed(begun, asked.clock), asked.side,
+    )  # fmt: skip
 
 
 def _win_rate(
@@ -317,10 +320,13 @@ def _start_rows(asked: _Asked) -> Iterator[_Row]:
 def _step_rows(asked: _Asked) -> Iterator[_Row]:
     """Each way out of each stage."""
     visits, steps = asked.visits, asked.steps
-    for source in np.unique(visits.stage).tolist():
+    over = np.flatnonzero(steps.last & (steps.outcome[steps.case] == ENDED))
+    for source in np.unique(np.concatenate([visits.stage, steps.activity[over]])).tolist():
         rows = np.flatnonzero(visits.stage == source)
-        ground = _stays(asked, rows)
-        target, exited = visits.target[rows], visits.exited[rows]
+        ended = over[steps.activity[over] == source]
+        ground = _stays(asked, rows, ended)
+        nowhere = np.full(len(ended), NOWHERE)
+        target, exited = np.concatenate([visits.target[rows], nowhere]), ground.exited
         counted = exited
         if asked.by_outcome:
             ends = (target == NOWHERE) | steps.closing[np.maximum(target, 0)]
@@ -329,7 +335,8 @@ def _step_rows(asked: _Asked) -> Iterator[_Row]:
             taken = exited & (target == door)
             yield from _one_way(asked, ground, source, door, taken, counted)
             if door != NOWHERE and not steps.closing[door]:
-                yield from _win_rate(asked, "step", source, door, visits.row[rows[taken]] + 1)
+                row = visits.row[rows[taken[: len(rows)]]]
+                yield from _win_rate(asked, "step", source, door, row + 1)
 
 
 def _one_way(

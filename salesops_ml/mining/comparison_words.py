@@ -43,7 +43,7 @@ def _dwell(row: Mapping[Any, Any], names: tuple[str, str]) -> str:
         place += f" before {then}"
     return (
         f"Deals stay {lasting(abs(row['difference']))} {way} in {place} in {names[1]} than in "
-        f"{names[0]} ({row['first']:.1f} against {row['second']:.1f})."
+        f"{names[0]} ({lasting(row['second'])} against {lasting(row['first'])})."
     )
 
 
@@ -56,20 +56,28 @@ def _win_rate(row: Mapping[Any, Any], names: tuple[str, str]) -> str:
 
 
 def percent(share: float) -> str:
-    """A share with as many digits as it deserves.
+    """A share with as many digits as it deserves; words where it is not known.
 
     Example:
-        >>> percent(0.256), percent(0.0042), percent(0.0)
-        ('26 %', '0.42 %', '0 %')
+        >>> percent(0.256), percent(0.0042), percent(0.0), percent(0.998), percent(float("nan"))
+        ('26 %', '0.42 %', '0 %', '99.8 %', 'none seen')
     """
-    return f"{100 * share:.0f} %" if share >= 0.095 or share == 0 else f"{100 * share:.2g} %"
+    if share != share:
+        return "none seen"
+    if share in (0, 1):
+        return f"{100 * share:.0f} %"
+    digits = 2 if share < 0.95 else 3
+    return f"{float(f'{100 * share:.{digits}g}'):g} %"
 
 
 def lasting(days: float) -> str:
-    """Days in words.
+    """Days in words, in the unit in which they are a small number.
 
     Example:
-        >>> lasting(7.14), lasting(0.2)
-        ('7.1 days', '4.8 hours')
+        >>> lasting(7.14), lasting(0.2), lasting(0.002), lasting(0.00001)
+        ('7.1 days', '4.8 hours', '2.9 minutes', '0.9 seconds')
     """
-    return f"{days:.1f} days" if days >= 1 else f"{24 * days:.1f} hours"
+    for unit, size in (("days", 1), ("hours", 24), ("minutes", 1440)):
+        if days * size >= 1 or days == 0:
+            return f"{days * size:.1f} {unit}"
+    return f"{days * 86_400:.1f} seconds"

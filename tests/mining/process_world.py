@@ -45,7 +45,7 @@ def process_log(
     *,
     laws: Laws | list[Laws] = PLAIN,
     days: float = 365.0,
-    changed: tuple[float, Laws] | None = None,
+    changes: tuple[tuple[float, Laws], ...] = (),
 ) -> pd.DataFrame:
     """A log of deals that begin evenly over `days`, as it stands when these are over.
 
@@ -53,14 +53,14 @@ def process_log(
 
     Args:
         laws: of all the deals, or of each in turn.
-        changed: from this day on, whatever deals do follows these laws.
+        changes: from each of these days on, whatever deals do follows those laws.
     """
     rng = np.random.default_rng(seed)
     rows = []
     begun = np.sort(rng.uniform(0, days, deals))
     each = laws if isinstance(laws, list) else [laws] * deals
     for case in range(deals):
-        for stage, at in _life(rng, begun[case], each[case], changed):
+        for stage, at in _life(rng, begun[case], each[case], changes):
             if at > days:
                 break
             rows.append((f"d{case:05d}", stage, START + timedelta(days=at), begun[case]))
@@ -76,13 +76,13 @@ def options(days: float = 365.0) -> dict[str, object]:
 
 
 def _life(
-    rng: np.random.Generator, begun: float, laws: Laws, changed: tuple[float, Laws] | None
+    rng: np.random.Generator, begun: float, laws: Laws, changes: tuple[tuple[float, Laws], ...]
 ) -> list[tuple[str, float]]:
     stage, at = "Lead", float(begun)
     life = [(stage, at)]
     while stage in STAGES:
-        at = _left(rng, at, stage, laws, changed)
-        now = changed[1] if changed and at >= changed[0] else laws
+        at = _left(rng, at, stage, laws, changes)
+        now = [laws, *(after for day, after in changes if day <= at)][-1]
         ways = now.ways[stage]
         stage = str(rng.choice(list(ways), p=list(ways.values())))
         life.append((stage, at))
@@ -90,13 +90,19 @@ def _life(
 
 
 def _left(
-    rng: np.random.Generator, at: float, stage: str, laws: Laws, changed: tuple[float, Laws] | None
+    rng: np.random.Generator,
+    at: float,
+    stage: str,
+    laws: Laws,
+    changes: tuple[tuple[float, Laws], ...],
 ) -> float:
-    """When the stage is left: waiting takes its new pace on the day of the change."""
+    """When the stage is left: waiting takes its new pace on the day of a change."""
     need = rng.exponential(1.0)
-    if changed is None or at >= changed[0]:
-        return float(at + need * (changed[1] if changed else laws).days[stage])
-    before = (changed[0] - at) / laws.days[stage]
-    if need <= before:
-        return float(at + need * laws.days[stage])
-    return float(changed[0] + (need - before) * changed[1].days[stage])
+    for day, after in changes:
+        if at < day:
+            could = (day - at) / laws.days[stage]
+            if need <= could:
+                break
+            need, at = need - could, day
+        laws = after
+    return float(at + need * laws.days[stage])

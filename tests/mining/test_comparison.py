@@ -12,6 +12,7 @@ from lifelines.utils import restricted_mean_survival_time
 from scipy.stats import permutation_test
 
 from salesops_ml.errors import DataError, SchemaError, UsageError
+from salesops_ml.mining.clock import Clock
 from salesops_ml.mining.comparison import COLUMNS, compare
 from salesops_ml.mining.event_log import event_log
 from salesops_ml.mining.permutation import permuted_p_values, q_values
@@ -67,12 +68,23 @@ def test_figures_of_ended_deals_are_those_of_each_side_alone() -> None:
     assert not (found.high < found.difference - 1e-9).any()
 
 
+def test_shares_of_a_log_without_outcomes_are_those_of_its_transitions(
+    helpdesk: pd.DataFrame,
+) -> None:
+    ids = helpdesk["case:concept:name"].unique()
+    early = helpdesk["case:concept:name"].isin(ids[::2])
+    found = compare(helpdesk, early, ~early, draws=50)
+    alone = transitions(helpdesk[early])
+    shares = found[(found.measure == "share") & (found.kind != "stage")]
+    ours = shares[shares.first_count > 0].set_index(["kind", "source", "target"])["first"]
+    theirs = alone.set_index(["kind", "source", "target"])["share"]
+    pd.testing.assert_series_equal(ours.sort_index(), theirs.sort_index(), check_names=False)
+
+
 def test_the_dwell_of_a_stage_is_lifelines_restricted_mean() -> None:
     log, by = two_teams(150, 2)
     found = row_of(run(log, by), "Offer", None, "dwell")
     steps = as_steps(log, **{k: v for k, v in options().items() if k != "order"})  # type: ignore[arg-type]
-    from salesops_ml.mining.clock import Clock
-
     visits = visits_of(steps, Clock())
     offer = visits.stage == steps.activities.index("Offer")
     masks = by_column(steps, log, *by)
