@@ -35,7 +35,7 @@ MOST_SENTENCES = 12
 _SIDE, _TOP, _ROW = 20.0, 78.0, 19.0
 _ARROW = 10.0
 _SIZE = 11.5
-_WIDER = 1.15
+_WIDER, _BOLD = 1.15, 1.08
 """How much wider than expected a line may turn out in a reader's own type."""
 _COLOURS = {"light": LIGHT | {"rise": OURS, "fall": BAD},
             "dark": DARK | {"rise": DARK_ROLES["ours"], "fall": DARK_ROLES["bad"]}}  # fmt: skip
@@ -78,14 +78,17 @@ def draw_difference_map(
     """
     if isinstance(names, str) or len(names) != 2:
         raise UsageError(f"`names`: {names!r}; give two, one for each population")
-    picture = _picture(comparison, transitions, stages)
-    sentences = list(_sentences(picture.marks))
+    found = int(comparison["found"].sum())
+    lead = _lead(found, names)
+    picture = _picture(comparison, transitions, stages, _TOP)
     wide = max(picture.layout.width, NARROWEST)
+    heading = wrapped(lead, (wide - 2 * _SIDE) / (_WIDER * _BOLD), 19)
+    if len(heading) > 1:
+        picture = _picture(comparison, transitions, stages, _TOP + 25.0 * (len(heading) - 1))
+    sentences = list(_sentences(picture.marks))
     lines = [part for told in sentences for part in _in_lines(told, wide - 2 * _SIDE - 34)]
     below = picture.layout.height + 24
     high = below + 62 + _ROW * max(len(lines), 1) + 10
-    found = int(comparison["found"].sum())
-    lead = _lead(found, names)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="dm" viewBox="0 0 {wide:.0f} {high:.0f}" '
         f'width="{wide:.0f}" height="{high:.0f}" role="img" '
@@ -93,7 +96,7 @@ def draw_difference_map(
         f"<style>{_stylesheet()}</style><defs>{''.join(_heads())}</defs>",
         f'<rect class="paper" width="{wide:.0f}" height="{high:.0f}"/>',
         _text(_SIDE, 30, title, 15, "m"),
-        _text(_SIDE, 57, lead, 19, "b"),
+        *(_text(_SIDE, 57 + 25 * turn, line, 19, "b") for turn, line in enumerate(heading)),
         *_lines(picture),
         *_cards(picture),
         *_badges(picture),
@@ -104,7 +107,9 @@ def draw_difference_map(
     return "".join(parts)
 
 
-def _picture(comparison: pd.DataFrame, transitions: pd.DataFrame, stages: pd.DataFrame) -> _Picture:
+def _picture(
+    comparison: pd.DataFrame, transitions: pd.DataFrame, stages: pd.DataFrame, top: float
+) -> _Picture:
     import pandas as pd
 
     nothing = pd.DataFrame({"kind": [], "stage": [], "finding": []})
@@ -113,7 +118,7 @@ def _picture(comparison: pd.DataFrame, transitions: pd.DataFrame, stages: pd.Dat
     outer = {BEGIN: START, "over": END}
     told |= {node.key: outer[node.kind] for node in graph.nodes if node.kind in outer}
     rows = {(*place_key(row), str(row["measure"])): row for row in comparison.to_dict("records")}
-    return _Picture(lay_out(graph, top=_TOP), marks_of(comparison), rows, told)
+    return _Picture(lay_out(graph, top=top), marks_of(comparison), rows, told)
 
 
 def _lead(found: int, names: Sequence[str]) -> str:
@@ -180,7 +185,8 @@ def _written(picture: _Picture, node: Node, box: Box, spot: Spot) -> Iterator[st
     y = box.middle[1] - high / 2 + 10.5
     x = box.middle[0]
     for turn, name in enumerate(spot.lines):
-        yield _text(x, y + 14 * turn, name, min(spot.type_size, 12.5), "b", middle=True)
+        size = min(spot.type_size, 12.5, (box.w - 10) / (width(name, 1.0, bold=True) * _WIDER))
+        yield _text(x, y + 14 * turn, name, round(size, 1), "b", middle=True)
     y += 14.0 * len(spot.lines)
     for turn, (words, strong) in enumerate(told):
         size = min(10.5, (box.w - 8) / (width(words, 1.0, bold=True) * _WIDER))
