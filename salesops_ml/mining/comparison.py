@@ -173,36 +173,41 @@ def compare(
 
     called = pair_of(names, "names")
     steps = as_steps(log, as_of=as_of, won=won, lost=lost)
-    if by is not None:
-        if first is not None or second is not None:
-            raise UsageError("give `first` and `second`, or `by`, not both")
-        first, second = by_column(steps, log, *by)
-        side = sides(steps, steps, first, second)
-    elif first is None or second is None:
-        raise UsageError("give `first` and `second`, or `by`: the two populations to compare")
-    else:
-        side = sides(steps, log, first, second)
-    steps, side = _only(steps, side)
-    asked = _Asked(
-        steps,
-        side,
-        visits_of(steps, clock or Clock()),
-        level,
-        told_by_outcome(steps, side),
-        clock or Clock(),
-    )
+    steps, side = _only(steps, _sides(steps, log, first, second, by))
+    clock = clock or Clock()
+    visits = visits_of(steps, clock)
+    asked = _Asked(steps, side, visits, level, told_by_outcome(steps, side), clock)
     rows = [*_stage_rows(asked), *_start_rows(asked), *_step_rows(asked)]
     frame = pd.DataFrame([row.cells() for row in rows], columns=list(COLUMNS)[:15])
-    tested = [turn for turn, row in enumerate(rows) if row.tested and not row.by_outcome]
-    frame["p_value"] = np.nan
-    if tested:
-        scores = np.stack([rows[turn].told.score for turn in tested], axis=1)
-        frame.loc[tested, "p_value"] = permuted_p_values(scores, side == 0, draws=draws, seed=seed)
+    frame["p_value"] = _p_values(rows, side, draws, seed)
     frame["q_value"] = q_values(frame["p_value"].to_numpy())
     frame["found"] = frame["q_value"] < FALSE_SHARE
     told = [in_words(row, called) if row["found"] else None for row in frame.to_dict("records")]
     frame["finding"] = pd.Series(told, index=frame.index, dtype=object)
     return _sorted(frame, steps, order)[list(COLUMNS)]
+
+
+def _sides(
+    steps: Steps, log: Any, first: Any, second: Any, by: tuple[str, Any, Any] | None
+) -> Ints:
+    """(m,) on which side each deal stands, however that is given."""
+    if by is not None:
+        if first is not None or second is not None:
+            raise UsageError("give `first` and `second`, or `by`, not both")
+        return sides(steps, steps, *by_column(steps, log, *by))
+    if first is None or second is None:
+        raise UsageError("give `first` and `second`, or `by`: the two populations to compare")
+    return sides(steps, log, first, second)
+
+
+def _p_values(rows: Sequence[_Row], side: Ints, draws: int, seed: int) -> Floats:
+    """(k,) one a question; NaN where it is not tested."""
+    p_values = np.full(len(rows), np.nan)
+    tested = [turn for turn, row in enumerate(rows) if row.tested and not row.by_outcome]
+    if tested:
+        scores = np.stack([rows[turn].told.score for turn in tested], axis=1)
+        p_values[tested] = permuted_p_values(scores, side == 0, draws=draws, seed=seed)
+    return p_values
 
 
 def _only(steps: Steps, side: Ints) -> tuple[Steps, Ints]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,8 @@ from salesops_ml.mining.populations import begun_between, by_column, sides, won_
 from salesops_ml.mining.steps import as_steps
 from salesops_ml.mining.transitions import transitions
 from salesops_ml.mining.visits import visits_of
+from salesops_ml.synthetic import WorldParameters, generate
+from salesops_ml.synthetic.parameters import Bottleneck
 from salesops_ml.warehouse import Warehouse
 from tests.mining.process_world import PLAIN, START, options, process_log, with_days, with_ways
 
@@ -176,6 +178,21 @@ def test_intervals_hold_the_truth_as_often_as_promised() -> None:
         offer = row_of(found, "Lead", "Offer", "share")
         held += [lead.low <= 0 <= lead.high, offer.low <= 0 <= offer.high]
     assert 0.8 <= np.mean(held) <= 0.98
+
+
+@pytest.mark.slow
+def test_the_planted_bottleneck_of_the_made_company_stands_out() -> None:
+    """Analytics is slow in Contract; products differ a little everywhere, but nowhere so much."""
+    planted = (Bottleneck("Contract", "product", "Analytics", slowdown=0.25),)
+    made = generate(WorldParameters(deals=2500, planted=planted))
+    with Warehouse.in_memory(made) as company:
+        steps = as_steps(event_log(company, as_of=datetime(2026, 6, 30)))
+    deals = made.tables["deals"].to_pandas().set_index("deal_id")
+    slow = deals["product"].reindex(list(steps.case_ids)).eq("Analytics").to_numpy()
+    found = compare(steps, ~slow, slow, names=("others", "Analytics"))
+    stages = found[(found.kind == "stage") & (found.measure == "dwell")].set_index("source")
+    assert stages.loc["Contract", "found"]
+    assert (stages["second"] / stages["first"]).idxmax() == "Contract"
 
 
 def test_won_against_lost_does_not_find_that_the_won_were_won() -> None:
