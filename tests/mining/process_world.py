@@ -83,10 +83,15 @@ def _life(
     while stage in STAGES:
         at = _left(rng, at, stage, laws, changes)
         now = [laws, *(after for day, after in changes if day <= at)][-1]
-        ways = now.ways[stage]
-        stage = str(rng.choice(list(ways), p=list(ways.values())))
+        stage = _way(rng.random(), now.ways[stage])
         life.append((stage, at))
     return life
+
+
+def _way(chance: float, ways: dict[str, float]) -> str:
+    """The way whose share of 0..1 holds the chance."""
+    upto = np.cumsum(list(ways.values()))
+    return list(ways)[min(int(np.searchsorted(upto, chance, side="right")), len(ways) - 1)]
 
 
 def _left(

@@ -134,6 +134,7 @@ def test_what_was_planted_is_found_and_said() -> None:
     assert not row_of(found, "Contract", "Won", "share").found
 
 
+@pytest.mark.slow
 def test_where_nothing_differs_findings_are_as_rare_as_promised() -> None:
     """Of 40 worlds of 200 deals a finding may come up in one of ten; p-values are as even as can be."""
     hits, low = [], []
@@ -170,10 +171,11 @@ def test_few_findings_are_false_where_something_is_planted() -> None:
     assert np.mean(false) <= 0.1
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_as_often_as_promised() -> None:
     held = []
     for seed in range(40):
-        found = run(*two_teams(240, 700 + seed, with_days(Offer=15.0)), level=0.9, draws=20)
+        found = run(*two_teams(180, 700 + seed, with_days(Offer=15.0)), level=0.9, draws=20)
         lead = row_of(found, "Lead", None, "dwell")
         offer = row_of(found, "Lead", "Offer", "share")
         held += [lead.low <= 0 <= lead.high, offer.low <= 0 <= offer.high]

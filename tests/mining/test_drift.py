@@ -95,6 +95,7 @@ def alarms(logs: Iterable[pd.DataFrame]) -> float:
     return float(np.mean([len(found_in(log, draws=399)) > 0 for log in logs]))
 
 
+@pytest.mark.slow
 def test_a_process_that_stays_as_it_is_raises_few_alarms() -> None:
     rate = alarms(process_log(300, 40 + seed) for seed in range(40))
     assert rate <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 40)
@@ -103,13 +104,13 @@ def test_a_process_that_stays_as_it_is_raises_few_alarms() -> None:
 @pytest.mark.slow
 def test_the_interval_of_a_date_holds_as_often_as_promised() -> None:
     held = []
-    for seed in range(30):
+    for seed in range(22):
         for laws in (SLOW, OTHER_WAY):
             found = found_in(process_log(500, 900 + seed, changes=((DAY, laws),)), draws=199)
             if len(found):
                 nearest = found.loc[(found.date - CHANGED).abs().idxmin()]
                 held.append(nearest.date_low <= CHANGED <= nearest.date_high)
-    assert len(held) >= 50
+    assert len(held) >= 36
     assert 0.8 <= np.mean(held) <= 0.99
 
 
