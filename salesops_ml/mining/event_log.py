@@ -14,14 +14,14 @@ import ibis
 import ibis.expr.types as ir
 
 from salesops_ml.errors import SchemaError, SourceError
+from salesops_ml.mining.log_columns import ACTIVITY, CASE, PM4PY_COLUMNS, TIMESTAMP
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from salesops_ml.warehouse import Warehouse
 
-CASE, ACTIVITY, TIMESTAMP = "case:concept:name", "concept:name", "time:timestamp"
-PM4PY_COLUMNS = (CASE, ACTIVITY, TIMESTAMP)
+__all__ = ["ACTIVITY", "CASE", "PM4PY_COLUMNS", "TIMESTAMP", "event_log", "read_log"]
 
 
 def event_log(warehouse: Warehouse, *, as_of: datetime, pipeline: str | None = None) -> ir.Table:

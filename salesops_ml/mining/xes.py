@@ -25,6 +25,8 @@ from salesops_ml.errors import SourceError
 from salesops_ml.mining.xes_plain import CASE, LINE, TRACE, plain_log
 from salesops_ml.periods import moments_from_iso
 
+__all__ = ["CASE", "LINE", "TRACE", "event_lines", "opened", "read_xes"]
+
 _CHUNK_EVENTS = 50_000
 _EVENT = '*[local-name()="event"]/*[@key and @value]'
 _EVENT_KEYS = etree.XPath(f"{_EVENT}/@key", smart_strings=False)
