@@ -12,6 +12,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -21,6 +22,7 @@ import pyarrow.compute as pc
 
 from salesops_ml.errors import SchemaError, SourceError, UsageError
 from salesops_ml.mining.log_columns import ACTIVITY, CASE, PM4PY_COLUMNS, TIMESTAMP
+from salesops_ml.periods import moments_from_iso
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -210,14 +212,27 @@ def _with_kinds(frame: pd.DataFrame, path: Path, rejects: str) -> pd.DataFrame:
 
 
 def _times(column: pd.Series[Any]) -> pd.Series[Any]:
+    """The column as UTC moments; NaT where a value is no time."""
     import pandas as pd
 
     times: pd.Series[Any]
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         times = column.dt.tz_convert("UTC") if column.dt.tz else column.dt.tz_localize("UTC")
         return times
-    times = pd.to_datetime(column, utc=True, errors="coerce", format="ISO8601")
+    texts = [_iso(value) for value in column]
+    moments = moments_from_iso(pa.chunked_array([pa.array(texts, pa.string())]))
+    times = pd.Series(moments.to_numpy(), index=column.index, name=column.name)
+    times = times.dt.tz_localize("UTC")
     return times
+
+
+def _iso(value: Any) -> str | None:
+    """A text or moment as ISO text; numbers are no times, for nobody knows since when they count."""
+    import pandas as pd
+
+    if isinstance(value, str):
+        return value
+    return value.isoformat() if isinstance(value, datetime) and value is not pd.NaT else None
 
 
 def _texts(column: pd.Series[Any]) -> pd.Series[Any]:
@@ -233,11 +248,14 @@ def _texts(column: pd.Series[Any]) -> pd.Series[Any]:
 
 def _first_reject(frame: pd.DataFrame, missing: dict[str, Any], lacking: dict[str, int]) -> str:
     """What is wrong with the first event that lacks something, and with how many others."""
+    import pandas as pd
+
     name = min(lacking, key=lambda one: int(missing[one].argmax()))
     row = int(missing[name].argmax())
     value = frame[name].iloc[row]
     others = ", ".join(f"`{one}` in {number}" for one, number in lacking.items())
-    if name == TIMESTAMP and isinstance(value, str):
+    if name == TIMESTAMP and not pd.isna(value):
+        value = value.item() if hasattr(value, "item") else value
         fault = f"{value!r} is no time ({lacking[name]} rows); write ISO 8601 such as "
         fault += "2026-03-31T12:00:00Z"
     else:

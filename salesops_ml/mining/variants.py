@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import heapq
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -79,16 +80,31 @@ def variants(
     )  # fmt: skip
     variant, example = group_paths(steps)
     count = np.bincount(variant, minlength=len(example))
-    paths = _paths(steps, example)
-    frame = pd.DataFrame({"steps": pd.Series(paths, dtype=object), "count": count})
-    frame["path"] = [ARROW.join(path) for path in paths]
-    frame["length"] = [len(path) for path in paths]
-    frame = frame.assign(**_fate(steps, variant, len(example), clock or Clock()))
+    kept = _most_frequent(steps, example, count, len(example) if limit is None else limit)
+    paths = list(_paths(steps, example[kept]))
+    frame = pd.DataFrame({"steps": pd.Series(paths, dtype=object), "count": count[kept]})
+    frame["path"] = np.array([ARROW.join(path) for path in paths], dtype=object)
+    frame["length"] = np.array([len(path) for path in paths], dtype=np.int64)
+    fate = _fate(steps, variant, len(example), clock or Clock())
+    frame = frame.assign(**{name: values[kept] for name, values in fate.items()})
     frame = frame.sort_values(["count", "path"], ascending=[False, True], ignore_index=True)
     frame["share"] = frame["count"] / max(len(variant), 1)
     frame["cumulative_share"] = frame["share"].cumsum()
     frame["variant"] = np.arange(1, len(frame) + 1)
-    return frame[list(COLUMNS)].head(limit if limit is not None else len(frame))
+    return frame[list(COLUMNS)]
+
+
+def _most_frequent(steps: Steps, example: Ints, count: Ints, limit: int) -> Ints:
+    """The `limit` most frequent variants, equal counts by path; no more paths are held than those."""
+    if limit >= len(count):
+        return np.arange(len(count))
+    if limit <= 0:
+        return np.zeros(0, dtype=np.int64)
+    least = np.partition(count, len(count) - limit)[len(count) - limit]
+    surely, equal = np.flatnonzero(count > least), np.flatnonzero(count == least)
+    named = zip(_paths(steps, example[equal]), equal.tolist(), strict=True)
+    first = heapq.nsmallest(limit - len(surely), ((ARROW.join(path), one) for path, one in named))
+    return np.append(surely, np.array([one for _, one in first], dtype=np.int64))
 
 
 def group_paths(steps: Steps) -> tuple[Ints, Ints]:
@@ -138,14 +154,12 @@ def _same_paths(steps: Steps, starts: Ints, lengths: Ints, example: Ints) -> boo
     return True
 
 
-def _paths(steps: Steps, example: Ints) -> list[list[str]]:
+def _paths(steps: Steps, example: Ints) -> Iterator[list[str]]:
     """The activities of each example, in order."""
     name = np.array(steps.activities, dtype=object)
     start, end = np.searchsorted(steps.case, [example, example + 1])
-    return [
-        name[steps.activity[first:last]].tolist()
-        for first, last in zip(start.tolist(), end.tolist(), strict=True)
-    ]
+    for first, last in zip(start.tolist(), end.tolist(), strict=True):
+        yield name[steps.activity[first:last]].tolist()
 
 
 def _fate(steps: Steps, variant: Ints, variants_count: int, clock: Clock) -> dict[str, Any]:

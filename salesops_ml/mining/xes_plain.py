@@ -32,6 +32,8 @@ LINE = "@@line"
 CASE = "case:"
 
 _BLOCK = 1 << 22
+_LARGEST_CASE = 1 << 26
+_LARGEST_VALUE = 10_000_000
 _OPEN, _CLOSE = b"<trace>", b"</trace>"
 _MIDDLE = int.from_bytes(b'" value=', "little")
 _KIND = r"(string|date|int|float|boolean|id)"
@@ -91,6 +93,8 @@ def _read(stream: IO[bytes], progress: Callable[[int], None] | None) -> PlainLog
                 progress(blocks.events)
         if not more:
             break
+        if len(rest) > _LARGEST_CASE:
+            raise NotPlain
         rest += more
     _check_skeleton(head, rest)
     return blocks.log()
@@ -191,7 +195,7 @@ class _Blocks:
         """Take the text of some whole cases."""
         text = np.frombuffer(block, np.uint8)
         quote = np.flatnonzero(text == 34).astype(np.int32)
-        if len(quote) % 4 or not len(quote):
+        if len(quote) % 4 or not len(quote) or np.diff(quote).max() > _LARGEST_VALUE:
             raise NotPlain
         _check_middles(block, quote)
         gap, gaps = self._between(block, quote)

@@ -104,9 +104,8 @@ def test_starts_and_completions_are_paired_first_in_first_out(seed: int) -> None
 @given(seed=st.integers(0, 10_000))
 def test_service_times_equal_those_of_pm4py(seed: int) -> None:
     """pm4py gives a completion without a start its own moment, where ours is missing."""
-    from pm4py.objects.log.util import interval_lifecycle
-
     import pm4py
+    from pm4py.objects.log.util import interval_lifecycle
 
     log = with_phases(made_log(8, seed, length=8, names=2), seed)
     log = log[log[PHASE] != "Schedule"].reset_index(drop=True)
