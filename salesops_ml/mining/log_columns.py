@@ -4,6 +4,5 @@ from __future__ import annotations
 
 CASE, ACTIVITY, TIMESTAMP = "case:concept:name", "concept:name", "time:timestamp"
 PM4PY_COLUMNS = (CASE, ACTIVITY, TIMESTAMP)
-RESOURCE = "org:resource"
 LIFECYCLE = "lifecycle:transition"
 SERVICE_START = "start_timestamp"

@@ -17,7 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salesops_ml.errors import DataError, SchemaError, UsageError
+from salesops_ml.mining.bottlenecks import bottlenecks
 from salesops_ml.mining.discovery import load_pm4py
+from salesops_ml.mining.stages import stage_dwell
 from salesops_ml.mining.steps import as_steps
 from salesops_ml.mining.text_codes import from_pandas, text_codes
 from salesops_ml.mining.transitions import transitions
@@ -110,6 +112,19 @@ def test_every_kind_of_table_gives_the_same_answer(kind: str) -> None:
     other = KINDS[kind](log)
     pd.testing.assert_frame_equal(transitions(other), transitions(log))
     pd.testing.assert_frame_equal(variants(other), variants(log))
+
+
+@pytest.mark.parametrize("kind", ["pandas Arrow", "Arrow dictionaries", "Ibis", "pandas in Tokyo"])
+def test_stages_and_bottlenecks_too(kind: str) -> None:
+    log = made_log(60, 5)
+    log["case:worth"] = log[CASE].str[1:].astype(float) + 1
+    told = {"won": ["S0"], "lost": ["S1"], "as_of": datetime(2026, 1, 20)}
+    ours = as_steps(log, amount_key="case:worth", **told)
+    other = as_steps(KINDS[kind](log), amount_key="case:worth", **told)
+    pd.testing.assert_frame_equal(stage_dwell(other), stage_dwell(ours))
+    found = bottlenecks(ours, bootstrap=20)
+    assert found["cost_per_month"].notna().any()
+    pd.testing.assert_frame_equal(bottlenecks(other, bootstrap=20), found)
 
 
 def test_files_are_read_piece_by_piece(tmp_path: Path) -> None:
