@@ -68,6 +68,7 @@ def ended_edges(steps: Steps, probabilities: Sequence[float]) -> EndedEdges:
     free = np.cumsum(count) - count  # where the next time of each edge goes
     cases, priced = np.zeros(edges, dtype=np.int64), np.zeros(edges, dtype=np.int64)
     days, amount = np.zeros(edges), np.zeros(edges)
+    knows_amounts = not np.isnan(steps.amount).all()
     for block in _blocks(steps):
         edge = np.searchsorted(pairs, block.pair) if pairs is not None else block.pair
         order = stable_order(edge, edges)
@@ -78,11 +79,12 @@ def ended_edges(steps: Steps, probabilities: Sequence[float]) -> EndedEdges:
         free += taken
         days += _sums(edge, time / _DAY, edges)
         new = _first_of_pair(edge, case)
-        edge, worth = edge[new], steps.amount[case[new]]
+        edge, case = edge[new], case[new]
         cases += np.bincount(edge, minlength=edges)
-        known = ~np.isnan(worth)
-        priced += np.bincount(edge[known], minlength=edges)
-        amount += _sums(edge[known], worth[known], edges)
+        if knows_amounts:
+            known = np.flatnonzero(~np.isnan(steps.amount[case]))
+            priced += np.bincount(edge[known], minlength=edges)
+            amount += _sums(edge[known], steps.amount[case[known]], edges)
     quantiles = _quantiles(times, count, probabilities) / _DAY
     used = np.flatnonzero(count)
     pair = pairs if pairs is not None else used

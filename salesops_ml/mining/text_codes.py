@@ -22,6 +22,7 @@ Ints = npt.NDArray[np.int64]
 Objects = npt.NDArray[np.object_]
 
 _SAMPLE = 4096
+_RUN = 4
 
 
 def text_codes(column: pa.ChunkedArray, name: str) -> tuple[Ints, Objects]:
@@ -106,17 +107,17 @@ def _of_objects(values: Objects) -> pa.DictionaryArray:
     address = _addresses(values)
     starts = _starts(address[1:] != address[:-1])
     if 2 * len(starts) <= len(values):
-        return _repeated(_dictionary(values[starts]), starts, len(values))
+        return _repeated(values, starts)
     if 4 * len(np.unique(address[:_SAMPLE])) <= len(address[:_SAMPLE]):
         place, places = pd.factorize(address)
         first = np.empty(len(places), dtype=np.int64)
         first[place[::-1]] = np.arange(len(values))[::-1]  # the first is written last
-        return _taken(_dictionary(values[first]), place)
+        return _taken(_texts(values[first]).dictionary_encode(), place)
     try:
         starts = _starts(values[1:] != values[:-1])
     except TypeError:  # pandas' NA will not be compared
-        return _dictionary(values)
-    return _repeated(_dictionary(values[starts]), starts, len(values))
+        return _texts(values).dictionary_encode()
+    return _repeated(values, starts)
 
 
 def _addresses(values: Objects) -> Ints:
@@ -129,19 +130,28 @@ def _starts(new: npt.NDArray[np.bool_]) -> Ints:
     return np.concatenate([[0], np.flatnonzero(new) + 1])
 
 
-def _dictionary(values: Objects) -> pa.DictionaryArray:
+def _texts(values: Objects) -> pa.StringArray:
     """The objects as texts; what is missing is null."""
     try:
-        return pa.array(values, pa.string(), from_pandas=True).dictionary_encode()
+        return pa.array(values, pa.string(), from_pandas=True)
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         missing = pd.isna(values)
         texts = [None if gone else str(one) for one, gone in zip(values, missing, strict=True)]
-        return pa.array(texts, pa.string()).dictionary_encode()
+        return pa.array(texts, pa.string())
 
 
-def _repeated(coded: pa.DictionaryArray, starts: Ints, length: int) -> pa.DictionaryArray:
-    turn = np.repeat(np.arange(len(starts), dtype=np.int32), np.diff(np.append(starts, length)))
-    return _taken(coded, turn)
+def _repeated(values: Objects, starts: Ints) -> pa.DictionaryArray:
+    """Runs of equal texts that begin at `starts`, each looked up once.
+
+    Few runs need no look-up at all: `text_codes` sorts the texts, and so finds those that return.
+    """
+    turn = np.repeat(
+        np.arange(len(starts), dtype=np.int32), np.diff(np.append(starts, len(values)))
+    )
+    texts = _texts(values[starts])
+    if texts.null_count or _RUN * len(starts) > len(values):
+        return _taken(texts.dictionary_encode(), turn)
+    return pa.DictionaryArray.from_arrays(pa.array(turn), texts)
 
 
 def _taken(coded: pa.DictionaryArray, place: npt.NDArray[np.integer]) -> pa.DictionaryArray:
