@@ -1,7 +1,8 @@
 """Filters of a log: by period, segment, variant, outcome and performance.
 
-Each takes a log with pm4py's columns - pandas, Arrow or Ibis - and returns its rows that are meant,
-in their order, as a pandas frame; the log itself stays as it was. A filter keeps whole cases unless
+Each takes a log with pm4py's columns - pandas, Arrow or Ibis - or an `event_log`, and returns its
+rows that are meant, in their order, as a pandas frame with pm4py's columns; the log itself stays as
+it was. A filter keeps whole cases unless
 it is told otherwise: half a case has transitions that never were. Filters are put one after
 another, in any order.
 """
@@ -17,7 +18,8 @@ import numpy.typing as npt
 
 from salesops_ml.errors import SchemaError, UsageError
 from salesops_ml.mining.clock import Clock
-from salesops_ml.mining.log_columns import CASE, PM4PY_COLUMNS, TIMESTAMP
+from salesops_ml.mining.log_columns import CASE, TIMESTAMP
+from salesops_ml.mining.log_frames import frame_of, utc_micros
 from salesops_ml.mining.steps import LOST, NEVER, OPEN, WON, Steps, as_steps, micros
 from salesops_ml.mining.variants import group_paths
 
@@ -34,28 +36,6 @@ PERIOD_KEEPS = {
     "events": "the events that lie in it, be their cases whole or not",
 }
 OUTCOMES = {"open": OPEN, "won": WON, "lost": LOST}
-
-
-def frame_of(log: Any) -> pd.DataFrame:
-    """A log as a pandas frame; a copy of nothing where it is one already.
-
-    Raises:
-        SchemaError: one of pm4py's three columns is missing. UsageError: it is no table.
-    """
-    import pandas as pd
-
-    frame = log if isinstance(log, pd.DataFrame) else None
-    for way in ("to_pandas", "execute"):
-        if frame is None and hasattr(log, way):
-            frame = getattr(log, way)()
-    if frame is None:
-        raise UsageError(f"`log`: {type(log).__name__} is no pandas, Arrow or Ibis table")
-    for name in PM4PY_COLUMNS:
-        if name not in frame.columns:
-            raise SchemaError(
-                f"the log has no column `{name}`; it has: {', '.join(map(str, frame.columns))}"
-            )
-    return frame
 
 
 def filter_period(
@@ -91,7 +71,7 @@ def filter_period(
     if start is not None and end is not None and end < start:
         raise UsageError(f"`end`: {end} lies before `start`, {start}")
     frame = frame_of(log)
-    at = _moments(frame)
+    at = utc_micros(frame[TIMESTAMP])
     low = micros(start) if start is not None else np.iinfo(np.int64).min
     high = micros(end) if end is not None else np.iinfo(np.int64).max
     inside = (at >= low) & (at < high)
@@ -240,22 +220,7 @@ def filter_performance(
 def filter_until(log: Any, *, as_of: datetime) -> pd.DataFrame:
     """The events up to `as_of`, naive UTC: the log as it stood then."""
     frame = frame_of(log)
-    return _rows(frame, _moments(frame) <= micros(as_of))
-
-
-def _moments(frame: pd.DataFrame) -> npt.NDArray[np.int64]:
-    """(n,) microseconds since the epoch, UTC."""
-    import pandas as pd
-
-    if not pd.api.types.is_datetime64_any_dtype(frame[TIMESTAMP].dtype):
-        raise SchemaError(
-            f"column `{TIMESTAMP}` of the log holds {frame[TIMESTAMP].dtype}, not times; convert "
-            "it first, with pandas.to_datetime(..., utc=True)"
-        )
-    times = frame[TIMESTAMP]
-    if times.dt.tz is not None:
-        times = times.dt.tz_convert("UTC").dt.tz_localize(None)
-    return times.to_numpy().astype("datetime64[us]").astype(np.int64)
+    return _rows(frame, utc_micros(frame[TIMESTAMP]) <= micros(as_of))
 
 
 def _cases(frame: pd.DataFrame) -> tuple[npt.NDArray[np.int64], int]:

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 
 from salesops_ml.errors import SchemaError, SourceError, UsageError
 from salesops_ml.mining.log_columns import ACTIVITY, CASE, PM4PY_COLUMNS, TIMESTAMP
+from salesops_ml.mining.log_frames import frame_of
 from salesops_ml.periods import moments_from_iso
 
 if TYPE_CHECKING:
@@ -74,25 +75,24 @@ def read_log(
     return _with_kinds(_renamed(frame, keys, path), path, rejects)
 
 
-def write_log(log: pd.DataFrame, path: Path | str) -> Path:
-    """Write a log with pm4py's columns as XES, XES.gz, CSV, CSV.gz or Parquet; the path written.
+def write_log(log: Any, path: Path | str) -> Path:
+    """Write a log as XES, XES.gz, CSV, CSV.gz or Parquet, under pm4py's names; the path written.
 
     `read_log` and pm4py read back what was written. XES has no rows but cases with events in them,
     so there the events of a case come together, in the order of the cases' first events.
+
+    Args:
+        log: a pandas, Arrow or Ibis table with pm4py's columns, or an `event_log`.
+        path: the file; its ending tells its kind. One that is there already is replaced.
 
     Raises:
         UsageError: the ending of `path` is unknown.
         SchemaError, DataError: the log lacks a column, or holds what the kind of file cannot.
     """
     path = Path(path)
-    for name in PM4PY_COLUMNS:
-        if name not in log.columns:
-            raise SchemaError(
-                f"the log has no column `{name}`; it has: {', '.join(map(str, log.columns))}"
-            )
-    writer = _writer(path)
+    writer, frame = _writer(path), frame_of(log)
     with _replacing(path) as hidden:
-        writer(log, hidden)
+        writer(frame, hidden)
     return path
 
 

@@ -1,7 +1,7 @@
 """Mapping a log: activities renamed, merged or dropped, and life cycles turned into service time.
 
-Each function takes a log with pm4py's columns - pandas, Arrow or Ibis - and returns a pandas frame;
-the log itself stays as it was.
+Each function takes a log with pm4py's columns - pandas, Arrow or Ibis - or an `event_log`, and
+returns a pandas frame with pm4py's columns; the log itself stays as it was.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from salesops_ml.errors import SchemaError, UsageError
 from salesops_ml.mining.clock import Clock
-from salesops_ml.mining.filters import frame_of
 from salesops_ml.mining.log_columns import ACTIVITY, CASE, LIFECYCLE, SERVICE_START, TIMESTAMP
+from salesops_ml.mining.log_frames import frame_of, utc_micros
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,7 +126,7 @@ def service_times(log: Any, *, clock: Clock | None = None) -> pd.DataFrame:
     times = frame[TIMESTAMP]
     start = times.iloc[np.maximum(begun, 0)].where(begun >= 0).reset_index(drop=True)
     rows = frame.iloc[done].reset_index(drop=True)
-    moments = [_micros(column) for column in (start, rows[TIMESTAMP])]
+    moments = [utc_micros(column) for column in (start, rows[TIMESTAMP])]
     days = (clock or Clock()).days(*(np.where(begun >= 0, part, 0) for part in moments))
     return rows.assign(**{
         SERVICE_START: start,
@@ -175,9 +175,3 @@ def _codes(column: pd.Series[Any]) -> tuple[npt.NDArray[np.int64], int]:
 
     code, values = pd.factorize(column, use_na_sentinel=False)
     return code.astype(np.int64), len(values)
-
-
-def _micros(times: pd.Series[Any]) -> npt.NDArray[np.int64]:
-    if times.dt.tz is not None:
-        times = times.dt.tz_convert("UTC").dt.tz_localize(None)
-    return times.to_numpy().astype("datetime64[us]").astype(np.int64)

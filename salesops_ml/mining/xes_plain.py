@@ -34,6 +34,7 @@ CASE = "case:"
 _BLOCK = 1 << 22
 _LARGEST_CASE = 1 << 26
 _LARGEST_VALUE = 10_000_000
+_MOST_GAPS = 1_000
 _OPEN, _CLOSE = b"<trace>", b"</trace>"
 _MIDDLE = int.from_bytes(b'" value=', "little")
 _KIND = r"(string|date|int|float|boolean|id)"
@@ -229,6 +230,8 @@ class _Blocks:
         start = np.concatenate([[0], quote[3::4] + 1]).astype(np.int32)
         end = np.concatenate([quote[0::4], [len(block)]]).astype(np.int32)
         code, texts = _coded(block, start, end)
+        if len(texts) > _MOST_GAPS:
+            raise NotPlain
         gaps = [self._gap(text, first=False) for text in texts[1:]]
         gaps.insert(0, self._gap(texts[0], first=True))
         if (code[1:] == 0).any():  # the first is unlike the others: no value stands before it

@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 
 from salesops_ml.errors import DataError, SchemaError, SourceError, UsageError
 from salesops_ml.mining.discovery import load_pm4py
+from salesops_ml.mining.event_log import event_log
+from salesops_ml.mining.filters import filter_segment, filter_variants
 from salesops_ml.mining.log_files import read_log, write_log
 from salesops_ml.mining.transitions import transitions
+from salesops_ml.warehouse import Warehouse
 from tests.mining.conftest import made_log
 
 CASE, ACTIVITY, TIMESTAMP = "case:concept:name", "concept:name", "time:timestamp"
@@ -246,3 +249,22 @@ def test_moments_of_mixed_zones_in_a_column_of_objects(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     log.to_csv(path, index=False)
     assert read_log(path)[TIMESTAMP].tolist() == [DAY] * 3
+
+
+def test_the_log_of_the_warehouse_goes_out_and_comes_back(
+    tmp_path: Path, company: Warehouse
+) -> None:
+    log = event_log(company, as_of=datetime(2026, 1, 20))
+    steps = transitions(log).query("kind != 'end'")
+    for ending in ENDINGS:
+        back = read_log(write_log(log, tmp_path / f"log.{ending}"))
+        assert set(back["case:outcome"]) == {"open", "won", "lost"}
+        told = {"won": ["Won"], "lost": ["Lost"], "as_of": datetime(2026, 1, 20)}
+        found = transitions(back, amount_key="case:amount", **told).query("kind != 'end'")
+        pd.testing.assert_frame_equal(found.reset_index(drop=True), steps.reset_index(drop=True))
+
+
+def test_the_log_of_the_warehouse_is_filtered_too(company: Warehouse) -> None:
+    log = event_log(company, as_of=datetime(2026, 1, 20))
+    assert set(filter_segment(log, "case:outcome", ["open"])[CASE]) == {"d"}
+    assert set(filter_variants(log, [["Lead", "Lost"]])[CASE]) == {"b"}
