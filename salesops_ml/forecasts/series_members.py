@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -28,6 +28,9 @@ import numpy as np
 import pandas as pd
 
 from salesops_ml.forecasts.batch import Floats, Ints
+
+Fitter = Callable[[Sequence[Floats], int, int, Sequence[str]], Floats]
+"""Series, horizon, season and members' names in; (series, members, horizon) out."""
 
 LONGEST_SEASON = 24
 """Periods in a season above which seasonal states are too many: the season is then taken out."""
@@ -46,66 +49,77 @@ def member_forecasts(
     season: int,
     *,
     names: Sequence[str] = NAMES,
-    processes: int = 1,
+    fit: Fitter | None = None,
 ) -> Floats:
     """Forecasts of `names` for series without gaps; (series, members, horizon).
 
     A member that cannot fit a series repeats its last season instead; one that runs off to infinity
-    is NaN. The numbers are the same on any count of processes.
+    is NaN. The numbers do not depend on where `fit` runs; None runs it here, in one process.
     """
+    fit = fit or fitter(1)
     found = np.full((len(values), len(names), horizon), np.nan)
     lengths = np.array([len(one) for one in values])
     seasonal = (lengths > 2 * season) & (season > 1)
     kept = max(_SEASONS_KEPT * season, _PERIODS_KEPT)
     for period, chosen in ((season, seasonal), (1, ~seasonal)):
-        for some_names, fit in (
+        for some_names, long_enough in (
             (names, lengths >= _LEAST_FOR_ARIMA),
             ([name for name in names if name in _SHORT], lengths < _LEAST_FOR_ARIMA),
         ):
-            rows = np.flatnonzero(chosen & fit)
+            rows = np.flatnonzero(chosen & long_enough)
             if len(rows):
                 some = [values[int(row)][-kept:] for row in rows]
                 places = np.array([list(names).index(name) for name in some_names])
-                told = _shared_out(some, horizon, period, some_names, processes)
-                found[np.ix_(rows, places)] = told
+                found[np.ix_(rows, places)] = fit(some, horizon, period, some_names)
     found[~np.isfinite(found)] = np.nan
     return found
 
 
-def _shared_out(
-    values: Sequence[Floats], horizon: int, season: int, names: Sequence[str], processes: int
-) -> Floats:
-    if processes == 1 or len(values) < _WORTH_A_PROCESS:
-        return _fitted(values, horizon, season, names)
-    from joblib import Parallel, delayed
+def fitter(processes: int) -> Fitter:
+    """Fits members on this machine, in so many processes."""
 
-    bounds = np.linspace(0, len(values), 4 * processes + 1).astype(int)
-    parts = Parallel(n_jobs=processes)(
-        delayed(_fitted)(values[start:stop], horizon, season, names)
-        for start, stop in pairwise(bounds.tolist())
-        if stop > start
-    )
-    return np.concatenate(parts)
+    def fit(values: Sequence[Floats], horizon: int, season: int, names: Sequence[str]) -> Floats:
+        if processes == 1 or len(values) < _WORTH_A_PROCESS:
+            return _fitted(values, horizon, season, names)
+        from joblib import Parallel, delayed
+
+        bounds = np.linspace(0, len(values), 4 * processes + 1).astype(int)
+        parts = Parallel(n_jobs=processes)(
+            delayed(_fitted)(values[start:stop], horizon, season, names)
+            for start, stop in pairwise(bounds.tolist())
+            if stop > start
+        )
+        return np.concatenate(parts)
+
+    return fit
 
 
 def _fitted(values: Sequence[Floats], horizon: int, season: int, names: Sequence[str]) -> Floats:
+    logging.getLogger("statsforecast").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        told = engine_of(season, names).forecast(df=long_frame(values), h=horizon)
+    return stacked(told, len(values), horizon, names)
+
+
+def engine_of(season: int, names: Sequence[str]) -> Any:
+    """statsforecast's engine for these members; a seasonal naive forecast where one cannot fit."""
     from statsforecast import StatsForecast
     from statsforecast.models import SeasonalNaive
 
-    logging.getLogger("statsforecast").setLevel(logging.ERROR)
-    engine = StatsForecast(
+    return StatsForecast(
         models=[model for model in _models(season) if model.alias in names],
         freq=1,
         n_jobs=1,
         fallback_model=SeasonalNaive(season),
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        told = engine.forecast(df=_long(values), h=horizon)
+
+
+def stacked(told: pd.DataFrame, count: int, horizon: int, names: Sequence[str]) -> Floats:
+    """The engine's frame as (series, members, horizon), in the order of the series."""
     told = told.sort_values(["unique_id", "ds"], kind="stable")
     return np.stack(
-        [told[name].to_numpy(dtype=np.float64).reshape(len(values), horizon) for name in names],
-        axis=1,
+        [told[name].to_numpy(dtype=np.float64).reshape(count, horizon) for name in names], axis=1
     )
 
 
@@ -132,7 +146,8 @@ def _models(season: int) -> list[Any]:
     ]
 
 
-def _long(values: Sequence[Floats]) -> pd.DataFrame:
+def long_frame(values: Sequence[Floats]) -> pd.DataFrame:
+    """Series as the rows that statsforecast reads, named by their place."""
     lengths: Ints = np.array([len(one) for one in values], dtype=np.int64)
     return pd.DataFrame(
         {

@@ -21,7 +21,7 @@ import numpy as np
 from salesops_ml.forecasts.batch import Batch, Bools, Floats, Ints
 from salesops_ml.forecasts.conformal import Replays, replays, series_scale, widths_from
 from salesops_ml.forecasts.series_learner import FEWEST_SERIES, learned_forecasts
-from salesops_ml.forecasts.series_members import member_forecasts
+from salesops_ml.forecasts.series_members import Fitter, member_forecasts
 from salesops_ml.forecasts.series_shared import NAMES as SHARED
 from salesops_ml.forecasts.series_shared import shared_forecasts
 from salesops_ml.forecasts.smoothing import combined
@@ -42,18 +42,21 @@ _WILD = 20.0
 
 
 def pooled_forecast(
-    batch: Batch, horizon: int, levels: Sequence[int], *, processes: int = 1
+    batch: Batch, horizon: int, levels: Sequence[int], *, fit: Fitter | None = None
 ) -> tuple[Floats, dict[int, Floats]]:
-    """Mean (series, horizon) and half-widths of its intervals by level, for series without gaps."""
+    """Mean (series, horizon) and half-widths of its intervals by level, for series without gaps.
+
+    `fit` says where the members of one series each are fitted; None: here, in one process.
+    """
     most = int(np.clip(3 * len(batch.length), _SMALL_PANEL_REPLAYS, _MOST_REPLAYS))
     found = replays(batch, horizon, most=most)
     today = np.zeros(len(batch.length), dtype=np.int64)
     wide = _is_wide(batch)
-    members = _members(batch, today, horizon, processes, wide=wide)
+    members = _members(batch, today, horizon, fit, wide=wide)
     if found is None:
         errors, weights = [np.empty(0)] * horizon, prior_weights(members.shape[1])
     else:
-        earlier = _members(found.earlier, found.back, horizon, processes, wide=wide)
+        earlier = _members(found.earlier, found.back, horizon, fit, wide=wide)
         weights = learned_weights(earlier, found)
         errors = found.errors(weighted_middle(earlier, weights))
     widths = widths_from(errors, series_scale(batch), levels)
@@ -63,7 +66,7 @@ def pooled_forecast(
 def pooled_mean(batch: Batch, horizon: int) -> Floats:
     """The middle of the pool alone, all members weighing as before any evidence; (series, horizon)."""
     today = np.zeros(len(batch.length), dtype=np.int64)
-    members = _members(batch, today, horizon, 1, wide=_is_wide(batch))
+    members = _members(batch, today, horizon, None, wide=_is_wide(batch))
     return weighted_middle(members, prior_weights(members.shape[1]))
 
 
@@ -133,7 +136,7 @@ def _is_wide(batch: Batch) -> bool:
     return len(batch.length) >= FEWEST_SERIES and int(batch.length.sum()) >= _ENOUGH_VALUES
 
 
-def _members(batch: Batch, day: Ints, horizon: int, processes: int, *, wide: bool) -> Floats:
+def _members(batch: Batch, day: Ints, horizon: int, fit: Fitter | None, *, wide: bool) -> Floats:
     """All members' forecasts, within bounds; (series, members, horizon).
 
     Shared models are taught day by day, so that no series tells them what came after another's `day`.
@@ -142,7 +145,7 @@ def _members(batch: Batch, day: Ints, horizon: int, processes: int, *, wide: boo
     chunks = [combined(batch.take(rows), horizon) for rows in _chunks(len(values))]
     own = np.concatenate(chunks)[:, None, :]
     names = _WIDE if wide else _NARROW
-    local = member_forecasts(values, horizon, batch.season, names=names, processes=processes)
+    local = member_forecasts(values, horizon, batch.season, names=names, fit=fit)
     parts = [own, local]
     if wide:
         shared = np.full((len(values), 1 + len(SHARED), horizon), np.nan)
