@@ -15,9 +15,10 @@ model can help are handled by a named rule in both modes:
 | young | fewer than 12 periods | fast forecast and smoothed level, half each |
 | regular | all others | the mode's own |
 
-A trend seen over a handful of periods thus counts half. Missing periods inside a series are filled
-in a straight line (`gaps` counts them). A series that never went below zero is never forecast below
-zero.
+Where a series stepped onto another level for good, models see its past moved onto that level
+(`series_breaks`). A trend seen over a handful of periods counts half. Missing periods inside a series
+are filled in a straight line (`gaps` counts them). A series that never went below zero is never forecast
+below zero.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from salesops_ml.errors import UsageError
 from salesops_ml.forecasts.batch import Batch, Bools, Floats, Ints, batch_of
 from salesops_ml.forecasts.conformal import Forecaster, half_widths
 from salesops_ml.forecasts.panel import Series, read_panel, split_future
+from salesops_ml.forecasts.series_breaks import unbroken
 from salesops_ml.forecasts.series_members import Fitter, fitter
 from salesops_ml.forecasts.series_pool import pooled_forecast, pooled_mean
 from salesops_ml.forecasts.series_regressors import fitted_effects, put_back, read_regressors
@@ -268,7 +270,7 @@ def _median(batch: Batch, horizon: int) -> Floats:
         some = batch.take(rows)
         least = np.where(some.known, some.values, np.inf).min(axis=1)
         floor = np.where(least >= 0, 0.0, -np.inf)
-        parts.append(np.maximum(combined(some, horizon), floor[:, None]))
+        parts.append(np.maximum(combined(unbroken(some), horizon), floor[:, None]))
     return np.concatenate(parts)
 
 

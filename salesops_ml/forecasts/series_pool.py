@@ -20,6 +20,7 @@ import numpy as np
 
 from salesops_ml.forecasts.batch import Batch, Bools, Floats, Ints
 from salesops_ml.forecasts.conformal import Replays, replays, series_scale, widths_from
+from salesops_ml.forecasts.series_breaks import unbroken
 from salesops_ml.forecasts.series_learner import FEWEST_SERIES, learned_forecasts
 from salesops_ml.forecasts.series_members import Fitter, member_forecasts
 from salesops_ml.forecasts.series_shared import NAMES as SHARED
@@ -141,8 +142,9 @@ def _members(batch: Batch, day: Ints, horizon: int, fit: Fitter | None, *, wide:
 
     Shared models are taught day by day, so that no series tells them what came after another's `day`.
     """
-    values = [batch.values[row, start:] for row, start in enumerate(batch.start)]
-    chunks = [combined(batch.take(rows), horizon) for rows in _chunks(len(values))]
+    seen = unbroken(batch)
+    values = [seen.values[row, start:] for row, start in enumerate(seen.start)]
+    chunks = [combined(seen.take(rows), horizon) for rows in _chunks(len(values))]
     own = np.concatenate(chunks)[:, None, :]
     names = _WIDE if wide else _NARROW
     local = member_forecasts(values, horizon, batch.season, names=names, fit=fit)
