@@ -7,13 +7,15 @@ they are hard to beat. What each is worth alone is screened, not guessed:
 |---|---|
 | shorter than two seasons and one period | models without a season |
 | shorter than 24 periods | no ARIMA: too many numbers to estimate |
+| shorter than three seasons or 24 periods, or with a tenth of zeros or more | no state space model |
 | with a season of up to 24 periods | seasonal models |
-| with a longer season, such as weeks in a year | season taken out first (STL), models for the rest |
+| with a longer season, such as weeks in a year | season taken out first (STL), models for the rest; \
+no state space model, whose states are as many as the season's periods |
 | longer than ten seasons (120 periods at least) | its latest ten seasons (120 periods) only |
 
 Source of the models: statsforecast (AutoETS after Hyndman and Khandakar 2008, AutoARIMA likewise,
 complex exponential smoothing after Svetunkov 2022, dynamic optimised theta after Fiorucci 2016,
-STL after Cleveland 1990).
+STL after Cleveland 1990) and statsmodels (`series_state_space`).
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ import numpy as np
 import pandas as pd
 
 from salesops_ml.forecasts.batch import Floats, Ints
+from salesops_ml.forecasts.series_state_space import Airline, Components
 
 Fitter = Callable[[Sequence[Floats], int, int, Sequence[str]], Floats]
 """Series, horizon, season and members' names in; (series, members, horizon) out."""
@@ -38,9 +41,10 @@ _SEASONS_KEPT, _PERIODS_KEPT = 10, 120
 _WORTH_A_PROCESS = 16
 """Series from which a second process pays for its start."""
 
-NAMES = ("ets", "arima", "ces", "theta")
-_SHORT = ("ets", "ces", "theta")
+NAMES = ("ets", "arima", "ces", "theta", "sarimax", "components")
+STATE_SPACE = ("sarimax", "components")
 _LEAST_FOR_ARIMA = 24
+_SEASONS_FOR_STATE_SPACE, _MOST_ZEROS = 3, 0.1
 
 
 def member_forecasts(
@@ -58,21 +62,28 @@ def member_forecasts(
     """
     fit = fit or fitter(1)
     found = np.full((len(values), len(names), horizon), np.nan)
-    lengths = np.array([len(one) for one in values])
-    seasonal = (lengths > 2 * season) & (season > 1)
     kept = max(_SEASONS_KEPT * season, _PERIODS_KEPT)
-    for period, chosen in ((season, seasonal), (1, ~seasonal)):
-        for some_names, long_enough in (
-            (names, lengths >= _LEAST_FOR_ARIMA),
-            ([name for name in names if name in _SHORT], lengths < _LEAST_FOR_ARIMA),
-        ):
-            rows = np.flatnonzero(chosen & long_enough)
-            if len(rows):
-                some = [values[int(row)][-kept:] for row in rows]
-                places = np.array([list(names).index(name) for name in some_names])
-                found[np.ix_(rows, places)] = fit(some, horizon, period, some_names)
+    alike: dict[tuple[int, tuple[str, ...]], list[int]] = {}
+    for row, one in enumerate(values):
+        period = season if len(one) > 2 * season else 1
+        suited = tuple(name for name in names if _suits(name, one, season))
+        alike.setdefault((period, suited), []).append(row)
+    for (period, suited), rows in alike.items():
+        told = fit([values[row][-kept:] for row in rows], horizon, period, suited)
+        found[np.ix_(rows, [list(names).index(name) for name in suited])] = told
     found[~np.isfinite(found)] = np.nan
     return found
+
+
+def _suits(name: str, values: Floats, season: int) -> bool:
+    """Whether the member may be fitted to the series, by the table above."""
+    if name == "arima":
+        return len(values) >= _LEAST_FOR_ARIMA
+    if name in STATE_SPACE:
+        least = max(_SEASONS_FOR_STATE_SPACE * season, _LEAST_FOR_ARIMA)
+        few_zeros = float((values == 0).mean()) < _MOST_ZEROS
+        return season <= LONGEST_SEASON and len(values) >= least and few_zeros
+    return True
 
 
 def fitter(processes: int) -> Fitter:
@@ -143,6 +154,8 @@ def _models(season: int) -> list[Any]:
         AutoARIMA(season_length=season, max_P=1, max_Q=1, alias="arima", **plain),
         AutoCES(season_length=season, alias="ces"),
         DynamicOptimizedTheta(season_length=season, alias="theta"),
+        Airline("sarimax", season),
+        Components("components", season),
     ]
 
 

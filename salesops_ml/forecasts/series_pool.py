@@ -6,7 +6,8 @@ only when it was better over the whole panel, replayed from earlier days, and th
 
 A wide panel (30 series and 10,000 values) has members that learn from all series at once, and needs no
 ARIMA, which costs more than all others together; a narrow one, which could not teach them, has ARIMA and
-theta in their place.
+theta in their place. Up to 2,000 series both have two state space models, which cost nearly as much as
+all else; each counts for half, for they are two of one kind.
 
 Sources: Petropoulos and Svetunkov (2020) for medians of simple models; Claeskens et al. (2016) on why
 estimated weights must be shrunk towards equal ones.
@@ -15,6 +16,7 @@ estimated weights must be shrunk towards equal ones.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,7 +24,7 @@ from salesops_ml.forecasts.batch import Batch, Bools, Floats, Ints
 from salesops_ml.forecasts.conformal import Replays, replays, series_scale, widths_from
 from salesops_ml.forecasts.series_breaks import unbroken
 from salesops_ml.forecasts.series_learner import FEWEST_SERIES, learned_forecasts
-from salesops_ml.forecasts.series_members import Fitter, member_forecasts
+from salesops_ml.forecasts.series_members import STATE_SPACE, Fitter, member_forecasts
 from salesops_ml.forecasts.series_shared import NAMES as SHARED
 from salesops_ml.forecasts.series_shared import shared_forecasts
 from salesops_ml.forecasts.smoothing import combined
@@ -36,10 +38,41 @@ _FIRST = 1.5
 """What the first member counts beside each other one, before evidence."""
 _ENOUGH_VALUES = 10_000
 _WIDE, _NARROW = ("ets", "ces"), ("ets", "arima", "ces", "theta")
+_STATE_SPACE_PRIOR = 0.5
+"""What each state space model counts beside other members before evidence: they are two of a kind."""
+_MOST_FOR_STATE_SPACE = 2_000
+"""Series from which on state space models are left out, for they would double the hours."""
 _CUT = 0.2
 """Share of the weight cut off at either end of the ranked members."""
 _WILD = 20.0
 """Errors' scales from the latest value, grown with the horizon's root, that no member may exceed."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Which members a panel gets: the two scales' median, `names` one a series, perhaps shared ones."""
+
+    names: tuple[str, ...]
+    shared: bool
+
+    @classmethod
+    def of(cls, batch: Batch) -> Pool:
+        """The members for a panel, by how much it can teach and how many series wait."""
+        count = len(batch.length)
+        shared = count >= FEWEST_SERIES and int(batch.length.sum()) >= _ENOUGH_VALUES
+        state_space = STATE_SPACE if count <= _MOST_FOR_STATE_SPACE else ()
+        return cls((*(_WIDE if shared else _NARROW), *state_space), shared)
+
+    @property
+    def prior(self) -> Floats:
+        """Weights before any evidence, (members,), summing to 1.
+
+        The first member, itself the median of two models on two scales, counts for more than others,
+        a state space model for less.
+        """
+        others = [_STATE_SPACE_PRIOR if name in STATE_SPACE else 1.0 for name in self.names]
+        weights = np.array([_FIRST, *[1.0] * (1 + len(SHARED)) * self.shared, *others])
+        return np.asarray(weights / weights.sum())
 
 
 def pooled_forecast(
@@ -52,13 +85,12 @@ def pooled_forecast(
     most = int(np.clip(3 * len(batch.length), _SMALL_PANEL_REPLAYS, _MOST_REPLAYS))
     found = replays(batch, horizon, most=most)
     today = np.zeros(len(batch.length), dtype=np.int64)
-    wide = _is_wide(batch)
-    members = _members(batch, today, horizon, fit, wide=wide)
-    if found is None:
-        errors, weights = [np.empty(0)] * horizon, prior_weights(members.shape[1])
-    else:
-        earlier = _members(found.earlier, found.back, horizon, fit, wide=wide)
-        weights = learned_weights(earlier, found)
+    pool = Pool.of(batch)
+    members = _members(batch, today, horizon, fit, pool)
+    errors, weights = [np.empty(0)] * horizon, pool.prior
+    if found is not None:
+        earlier = _members(found.earlier, found.back, horizon, fit, pool)
+        weights = learned_weights(earlier, found, pool.prior)
         errors = found.errors(weighted_middle(earlier, weights))
     widths = widths_from(errors, series_scale(batch), levels)
     return weighted_middle(members, weights), widths
@@ -66,32 +98,21 @@ def pooled_forecast(
 
 def pooled_mean(batch: Batch, horizon: int) -> Floats:
     """The middle of the pool alone, all members weighing as before any evidence; (series, horizon)."""
-    today = np.zeros(len(batch.length), dtype=np.int64)
-    members = _members(batch, today, horizon, None, wide=_is_wide(batch))
-    return weighted_middle(members, prior_weights(members.shape[1]))
+    today, pool = np.zeros(len(batch.length), dtype=np.int64), Pool.of(batch)
+    return weighted_middle(_members(batch, today, horizon, None, pool), pool.prior)
 
 
-def prior_weights(count: int) -> Floats:
-    """Weights before any evidence, summing to 1: equal ones, the first member counting for more.
-
-    It is itself the median of two models on two scales.
-    """
-    weights = np.full(count, 1.0)
-    weights[0] = _FIRST
-    return np.asarray(weights / weights.sum())
-
-
-def learned_weights(told: Floats, found: Replays) -> Floats:
+def learned_weights(told: Floats, found: Replays, prior: Floats) -> Floats:
     """Weights of the members by their replayed errors over the panel, halfway to the prior ones.
 
     Args:
         told: (replays, members, horizon) forecasts, NaN where a member has none.
         found: what then came.
+        prior: (members,) weights before any evidence.
 
     Returns:
         (members,) weights that sum to 1; a member that never forecast counts as the average one.
     """
-    prior = prior_weights(told.shape[1])
     if len(told) < _FEWEST_REPLAYS:
         return prior
     error = np.abs(told - found.actual[:, None, :]) / found.scale[:, None, None]
@@ -132,12 +153,7 @@ def weighted_middle(members: Floats, weights: Floats) -> Floats:
     return np.asarray((ranked * kept).sum(axis=1) / kept.sum(axis=1))
 
 
-def _is_wide(batch: Batch) -> bool:
-    """Whether the panel can teach models that all its series share."""
-    return len(batch.length) >= FEWEST_SERIES and int(batch.length.sum()) >= _ENOUGH_VALUES
-
-
-def _members(batch: Batch, day: Ints, horizon: int, fit: Fitter | None, *, wide: bool) -> Floats:
+def _members(batch: Batch, day: Ints, horizon: int, fit: Fitter | None, pool: Pool) -> Floats:
     """All members' forecasts, within bounds; (series, members, horizon).
 
     Shared models are taught day by day, so that no series tells them what came after another's `day`.
@@ -145,11 +161,8 @@ def _members(batch: Batch, day: Ints, horizon: int, fit: Fitter | None, *, wide:
     seen = unbroken(batch)
     values = [seen.values[row, start:] for row, start in enumerate(seen.start)]
     chunks = [combined(seen.take(rows), horizon) for rows in _chunks(len(values))]
-    own = np.concatenate(chunks)[:, None, :]
-    names = _WIDE if wide else _NARROW
-    local = member_forecasts(values, horizon, batch.season, names=names, fit=fit)
-    parts = [own, local]
-    if wide:
+    parts = [np.concatenate(chunks)[:, None, :]]
+    if pool.shared:
         shared = np.full((len(values), 1 + len(SHARED), horizon), np.nan)
         for one in np.unique(day):
             rows = np.flatnonzero(day == one)
@@ -157,6 +170,7 @@ def _members(batch: Batch, day: Ints, horizon: int, fit: Fitter | None, *, wide:
             shared[rows, 0] = learned_forecasts(some, horizon, batch.season)
             shared[rows, 1:] = shared_forecasts(some, horizon, batch.season)
         parts.append(shared)
+    parts.append(member_forecasts(values, horizon, batch.season, names=pool.names, fit=fit))
     return _bounded(np.concatenate(parts, axis=1), batch)
 
 
