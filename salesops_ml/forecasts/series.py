@@ -34,7 +34,7 @@ import pandas as pd
 from salesops_ml.errors import UsageError
 from salesops_ml.forecasts.batch import Batch, Bools, Floats, Ints, batch_of
 from salesops_ml.forecasts.conformal import Forecaster, half_widths
-from salesops_ml.forecasts.panel import Series, read_panel, split_future
+from salesops_ml.forecasts.panel import Series, read_panel, split_future, with_stamps
 from salesops_ml.forecasts.series_breaks import unbroken
 from salesops_ml.forecasts.series_members import Fitter, fitter
 from salesops_ml.forecasts.series_pool import pooled_forecast, pooled_mean
@@ -128,7 +128,7 @@ def _forecast_rows(
     calendar: Sequence[str],
     holidays: Sequence[date],
 ) -> pd.DataFrame:
-    known, ahead = split_future(panel)
+    known, ahead = split_future(with_stamps(panel, freq))
     series, periods = read_panel(known, freq)
     values = [filled(one) for one in series]
     causes = read_regressors(known, ahead, series, periods, horizon, calendar, holidays)
@@ -180,6 +180,9 @@ def series_rules(
 
 def check_arguments(horizon: int, season_length: int, levels: Sequence[int]) -> None:
     """Raise `UsageError` where what is asked for is out of range."""
+    for name, given in (("horizon", horizon), ("season_length", season_length)):
+        if isinstance(given, bool) or not isinstance(given, (int, np.integer)):
+            raise UsageError(f"`{name}` is {given!r}; give a whole number of periods")
     if horizon < 1:
         raise UsageError(f"`horizon` is {horizon}; ask for at least 1 period ahead")
     if season_length < 1:
