@@ -69,6 +69,8 @@ def member_forecasts(
         suited = tuple(name for name in names if _suits(name, one, season))
         alike.setdefault((period, suited), []).append(row)
     for (period, suited), rows in alike.items():
+        if not suited:
+            continue
         told = fit([values[row][-kept:] for row in rows], horizon, period, suited)
         found[np.ix_(rows, [list(names).index(name) for name in suited])] = told
     found[~np.isfinite(found)] = np.nan

@@ -6,8 +6,9 @@ only when it was better over the whole panel, replayed from earlier days, and th
 
 A wide panel (30 series and 10,000 values) has members that learn from all series at once, and needs no
 ARIMA, which costs more than all others together; a narrow one, which could not teach them, has ARIMA and
-theta in their place. Up to 2,000 series both have two state space models, which cost nearly as much as
-all else; each counts for half, for they are two of one kind.
+theta in their place. Two state space models are candidates up to 2,000 series. On the panels at hand
+they helped as often as they hurt, so each is let in only where the replays say that the middle is better
+for it; where they do not, it costs its replays and no more.
 
 Sources: Petropoulos and Svetunkov (2020) for medians of simple models; Claeskens et al. (2016) on why
 estimated weights must be shrunk towards equal ones.
@@ -16,7 +17,7 @@ estimated weights must be shrunk towards equal ones.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -40,8 +41,10 @@ _ENOUGH_VALUES = 10_000
 _WIDE, _NARROW = ("ets", "ces"), ("ets", "arima", "ces", "theta")
 _STATE_SPACE_PRIOR = 0.5
 """What each state space model counts beside other members before evidence: they are two of a kind."""
+_CLEARLY = 2.0
+"""Standard errors by which a candidate must make the replayed middle better."""
 _MOST_FOR_STATE_SPACE = 2_000
-"""Series from which on state space models are left out, for they would double the hours."""
+"""Series up to which state space models are tried, for they may double the hours."""
 _CUT = 0.2
 """Share of the weight cut off at either end of the ranked members."""
 _WILD = 20.0
@@ -54,14 +57,15 @@ class Pool:
 
     names: tuple[str, ...]
     shared: bool
+    candidates: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, batch: Batch) -> Pool:
         """The members for a panel, by how much it can teach and how many series wait."""
         count = len(batch.length)
         shared = count >= FEWEST_SERIES and int(batch.length.sum()) >= _ENOUGH_VALUES
-        state_space = STATE_SPACE if count <= _MOST_FOR_STATE_SPACE else ()
-        return cls((*(_WIDE if shared else _NARROW), *state_space), shared)
+        candidates = STATE_SPACE if count <= _MOST_FOR_STATE_SPACE else ()
+        return cls(_WIDE if shared else _NARROW, shared, candidates)
 
     @property
     def prior(self) -> Floats:
@@ -86,12 +90,14 @@ def pooled_forecast(
     found = replays(batch, horizon, most=most)
     today = np.zeros(len(batch.length), dtype=np.int64)
     pool = Pool.of(batch)
-    members = _members(batch, today, horizon, fit, pool)
     errors, weights = [np.empty(0)] * horizon, pool.prior
     if found is not None:
-        earlier = _members(found.earlier, found.back, horizon, fit, pool)
+        tried = replace(pool, names=(*pool.names, *pool.candidates))
+        earlier = _members(found.earlier, found.back, horizon, fit, tried)
+        pool, earlier = admitted(pool, earlier, found)
         weights = learned_weights(earlier, found, pool.prior)
         errors = found.errors(weighted_middle(earlier, weights))
+    members = _members(batch, today, horizon, fit, pool)
     widths = widths_from(errors, series_scale(batch), levels)
     return weighted_middle(members, weights), widths
 
@@ -100,6 +106,38 @@ def pooled_mean(batch: Batch, horizon: int) -> Floats:
     """The middle of the pool alone, all members weighing as before any evidence; (series, horizon)."""
     today, pool = np.zeros(len(batch.length), dtype=np.int64), Pool.of(batch)
     return weighted_middle(_members(batch, today, horizon, None, pool), pool.prior)
+
+
+def admitted(pool: Pool, told: Floats, found: Replays) -> tuple[Pool, Floats]:
+    """The pool with those candidates that made its replayed middle better, and the replays of these.
+
+    One after the other is let in when the mean scaled error of the middle falls by more than two
+    standard errors of the difference, replay by replay; fewer than 20 replays let none in.
+
+    Args:
+        pool: the members that stand.
+        told: (replays, members, horizon) forecasts of the pool's members and of all its candidates.
+        found: what then came.
+    """
+    standing = told.shape[1] - len(pool.candidates)
+    columns = list(range(standing))
+    for place, name in enumerate(pool.candidates, start=standing):
+        larger = replace(pool, names=(*pool.names, name))
+        gain = _middle_error(pool, told[:, columns], found) - _middle_error(
+            larger, told[:, [*columns, place]], found
+        )
+        spread = float(gain.std()) / np.sqrt(len(gain))
+        if len(gain) >= _FEWEST_REPLAYS and gain.mean() > _CLEARLY * spread:
+            pool, columns = larger, [*columns, place]
+    return pool, told[:, columns]
+
+
+def _middle_error(pool: Pool, told: Floats, found: Replays) -> Floats:
+    """Mean scaled error of the middle by replay; (replays,)."""
+    middle = weighted_middle(told, learned_weights(told, found, pool.prior))
+    error = np.abs(middle - found.actual) / found.scale[:, None]
+    seen = ~np.isnan(error)
+    return np.asarray(np.where(seen, error, 0.0).sum(axis=1) / np.maximum(seen.sum(axis=1), 1))
 
 
 def learned_weights(told: Floats, found: Replays, prior: Floats) -> Floats:

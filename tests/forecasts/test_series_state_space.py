@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,9 @@ import pytest
 
 from salesops_ml.forecasts import forecast_series
 from salesops_ml.forecasts.batch import batch_of
+from salesops_ml.forecasts.conformal import replays
 from salesops_ml.forecasts.series_members import NAMES, STATE_SPACE, member_forecasts
-from salesops_ml.forecasts.series_pool import Pool
+from salesops_ml.forecasts.series_pool import Pool, admitted
 from salesops_ml.forecasts.series_state_space import Airline, Components
 
 SHAPE = np.array([0.0, 12.0, -7.0, 3.0])
@@ -64,15 +66,39 @@ def test_who_gets_state_space_models():
     assert set(STATE_SPACE) < set(NAMES)
 
 
-def test_large_panels_go_without_them_and_each_counts_half_before_evidence():
+def test_large_panels_have_no_candidates_and_each_counts_half_before_evidence():
     small = Pool.of(batch_of([quarters(30)] * 40, 4))
     large = Pool.of(batch_of([np.arange(10.0)] * 2001, 4))
-    assert set(STATE_SPACE) < set(small.names)
-    assert not set(STATE_SPACE) & set(large.names)
-    for pool in (small, large):
+    assert small.candidates == STATE_SPACE
+    assert large.candidates == ()
+    with_one = replace(small, names=(*small.names, small.candidates[0]))
+    for pool in (small, large, with_one):
         assert pool.prior.sum() == pytest.approx(1.0)
         assert pool.prior[0] == pool.prior.max()
-    assert small.prior[-1] == pytest.approx(small.prior[1] / 2)
+    assert with_one.prior[-1] == pytest.approx(with_one.prior[1] / 2)
+
+
+def test_a_candidate_is_let_in_only_where_the_replayed_middle_is_better_for_it():
+    """Members err by chance; one candidate knows what came, one is far too high."""
+    found = replays(batch_of([quarters(40, seed) for seed in range(30)], 4), 4)
+    rng = np.random.default_rng(4)
+    came, size = np.nan_to_num(found.actual), found.scale[:, None]
+    standing = [came + 2 * size * rng.normal(size=came.shape) for _ in range(3)]
+    good, poor = came + 0.2 * size * rng.normal(size=came.shape), came + 9 * size
+    pool = Pool(("ets", "ces"), shared=False, candidates=STATE_SPACE)
+    for tried, names in (
+        ((good, poor), ("ets", "ces", "sarimax")),
+        ((poor, good), ("ets", "ces", "components")),
+        ((poor, poor), ("ets", "ces")),
+    ):
+        told = np.stack([*standing, *tried], axis=1)
+        larger, kept = admitted(pool, told, found)
+        assert larger.names == names
+        assert kept.shape[1] == 1 + len(names)
+    few = replace(
+        found, **{name: getattr(found, name)[:10] for name in ("actual", "scale", "back")}
+    )
+    assert admitted(pool, told[:10], few)[0] == pool
 
 
 @pytest.mark.slow
