@@ -127,15 +127,16 @@ def mined(demo: tuple[CanonicalTables, datetime]) -> MiningResult:
 
 def test_a_run_holds_every_frame_and_writes_it(mined: MiningResult, tmp_path: Path) -> None:
     names = {path.name for path in mined.write(tmp_path)}
-    assert names == {
-        "transitions.parquet", "stages.parquet", "bottlenecks.parquet", "variants.parquet",
-        "process.bpmn", "process.pnml",
-    }  # fmt: skip
+    frames = ["transitions", "stages", "bottlenecks", "variants", *mined.more]
+    models = ["process", "process_heuristics"]
+    assert names == {f"{name}.parquet" for name in frames} | {
+        f"{name}.{kind}" for name in models for kind in ("bpmn", "pnml")
+    }
     back = pd.read_parquet(tmp_path / "transitions.parquet")
     assert {"source", "target", "count", "dwell_p50_days", "dwell_p90_days"} <= set(back.columns)
     assert list(pd.read_parquet(tmp_path / "bottlenecks.parquet").columns) == list(COLUMNS)
-    assert mined.discovery is not None
-    assert mined.discovery.cases == 50
+    assert [model.cases for model in mined.models] == [50, 50]
+    assert mined.conformance is None  # no process is agreed
 
 
 def test_the_parts_agree_with_one_another(mined: MiningResult) -> None:
@@ -211,7 +212,7 @@ def test_an_empty_log_has_no_bottlenecks(
     tables, as_of = demo
     with Warehouse.in_memory(tables) as warehouse:
         result = mine(warehouse, as_of=as_of - timedelta(days=5000), settings=Settings())
-    assert result.discovery is None
+    assert result.models == ()
     assert result.bottlenecks.empty
     assert list(result.bottlenecks.columns) == list(COLUMNS)
     pd.testing.assert_series_equal(
