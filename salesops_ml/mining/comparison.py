@@ -6,8 +6,9 @@ deal's stays count together, a p-value by drawing the sides anew deal by deal (`
 q-value over all the questions asked, so that of all findings at most a share of `FALSE_SHARE` is
 false (Benjamini and Hochberg 1995, J. Royal Stat. Soc. B 57, 289-300).
 
-Where the outcome decides on which side a deal stands, the ways to an end and the win rates say
-nothing but that; they are marked and not tested, and shares are taken of the other moves.
+Where the outcome decides on which side a deal stands, the ways to an end, the win rates and how many
+deals come to a stage say little but that: who is lost early comes nowhere. They are marked or left
+out and not tested, and the shares of moves are taken of those that do not end a deal.
 """
 
 from __future__ import annotations
@@ -270,8 +271,7 @@ def _reach(asked: _Asked, stage: int, case: Ints, row: Ints) -> _Row:
     ground = Ground.of(everyone, Clock().days(begun, end), known, followed, asked.side)
     return _Row(
         "stage", asked.name(stage), None, "share", ground.share(came, known, asked.level),
-        ground.count(came), ground.limit, _enough(ground, came, known),
-        asked.by_outcome and asked.closes(stage),
+        ground.count(came), ground.limit, _enough(ground, came, known), asked.by_outcome,
     )  # fmt: skip
 
 
