@@ -6,8 +6,9 @@ deal's stays count together, a p-value by drawing the sides anew deal by deal (`
 q-value over all the questions asked, so that of all findings at most a share of `FALSE_SHARE` is
 false (Benjamini and Hochberg 1995, J. Royal Stat. Soc. B 57, 289-300).
 
-Where the outcome decides on which side a deal stands, the ways to an end and the win rates say
-nothing but that; they are marked and not tested, and shares are taken of the other moves.
+Where the outcome decides on which side a deal stands, the ways to an end, the win rates and how many
+deals come to a stage say little but that: who is lost early comes nowhere. They are marked or left
+out and not tested, and the shares of moves are taken of those that do not end a deal.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 FALSE_SHARE = 0.1
 FEWEST_DEALS = 10
 """Deals on each side, and times that a thing happened or not in all, without which nothing is tested."""
+
+MOST_STAGES, MOST_WAYS = 300, 1500
+"""Only so many of the most visited stages, and of the most frequent ways out, are looked at."""
 
 COLUMNS = {
     "kind": "stage, start (into a first stage), step (stage to stage) or end (out of a last one)",
@@ -152,7 +156,7 @@ def compare(
 
     Returns:
         A frame with the columns of `COLUMNS`: stages in the order of the process, then transitions,
-        most frequent first.
+        most frequent first; of very many, the `MOST_STAGES` and `MOST_WAYS` most frequent.
 
     Raises:
         UsageError: the populations overlap, or are not given as told. DataError: one is empty.
@@ -223,6 +227,12 @@ def _only(steps: Steps, side: Ints) -> tuple[Steps, Ints]:
     return inside, side[kept]
 
 
+def _most(codes: Ints, most: int) -> Ints:
+    """The codes that occur most often, in rising order."""
+    values, count = np.unique(codes, return_counts=True)
+    return np.sort(values[np.argsort(-count, kind="stable")[:most]])
+
+
 def _enough(ground: Ground, chosen: Mask, counted: Mask) -> bool:
     """Whether there are deals enough on each side, and enough of both kinds in all."""
     yes, all_of = int((chosen & counted).sum()), int(counted.sum())
@@ -234,7 +244,7 @@ def _stage_rows(asked: _Asked) -> Iterator[_Row]:
     """Each stage: deals that come to it, their stay, and what becomes of them."""
     steps = asked.steps
     first = first_visits(steps)
-    for stage in np.unique(steps.activity).tolist():
+    for stage in _most(steps.activity, MOST_STAGES).tolist():
         yield _reach(
             asked, stage, first.case[first.stage == stage], first.row[first.stage == stage]
         )
@@ -261,8 +271,7 @@ def _reach(asked: _Asked, stage: int, case: Ints, row: Ints) -> _Row:
     ground = Ground.of(everyone, Clock().days(begun, end), known, followed, asked.side)
     return _Row(
         "stage", asked.name(stage), None, "share", ground.share(came, known, asked.level),
-        ground.count(came), ground.limit, _enough(ground, came, known),
-        asked.by_outcome and asked.closes(stage),
+        ground.count(came), ground.limit, _enough(ground, came, known), asked.by_outcome,
     )  # fmt: skip
 
 
@@ -313,7 +322,7 @@ def _start_rows(asked: _Asked) -> Iterator[_Row]:
     stage, case = steps.activity[steps.first], np.arange(len(steps.case_ids))
     everyone = np.ones(len(case), dtype=bool)
     ground = Ground.of(case, np.zeros(len(case)), everyone, np.zeros(len(case)), asked.side)
-    for code in np.unique(stage).tolist():
+    for code in _most(stage, MOST_STAGES).tolist():
         begins = stage == code
         yield _Row(
             "start", START, asked.name(code), "share", ground.share(begins, everyone, asked.level),
@@ -326,17 +335,21 @@ def _step_rows(asked: _Asked) -> Iterator[_Row]:
     """Each way out of each stage."""
     visits, steps = asked.visits, asked.steps
     over = np.flatnonzero(steps.last & (steps.outcome[steps.case] == ENDED))
-    for source in np.unique(np.concatenate([visits.stage, steps.activity[over]])).tolist():
+    names = len(steps.activities) + 1
+    nowhere = np.full(len(over), NOWHERE)
+    left = np.concatenate([visits.stage[visits.exited], steps.activity[over]]) * names
+    kept = _most(left + np.concatenate([visits.target[visits.exited], nowhere]) + 1, MOST_WAYS)
+    for source in np.unique(kept // names).tolist():
         rows = np.flatnonzero(visits.stage == source)
         ended = over[steps.activity[over] == source]
         ground = _stays(asked, rows, ended)
-        nowhere = np.full(len(ended), NOWHERE)
-        target, exited = np.concatenate([visits.target[rows], nowhere]), ground.exited
+        target = np.concatenate([visits.target[rows], nowhere[: len(ended)]])
+        exited = ground.exited
         counted = exited
         if asked.by_outcome:
             ends = (target == NOWHERE) | steps.closing[np.maximum(target, 0)]
             counted = exited & ~ends
-        for door in np.unique(target[exited]).tolist():
+        for door in (kept[kept // names == source] % names - 1).tolist():
             taken = exited & (target == door)
             yield from _one_way(asked, ground, source, door, taken, counted)
             if door != NOWHERE and not steps.closing[door]:

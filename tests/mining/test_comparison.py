@@ -13,12 +13,13 @@ from scipy.stats import permutation_test
 
 from salesops_ml.errors import DataError, SchemaError, UsageError
 from salesops_ml.mining.clock import Clock
-from salesops_ml.mining.comparison import COLUMNS, compare
+from salesops_ml.mining.comparison import COLUMNS, MOST_STAGES, MOST_WAYS, compare
 from salesops_ml.mining.event_log import event_log
 from salesops_ml.mining.permutation import permuted_p_values, q_values
 from salesops_ml.mining.populations import begun_between, by_column, sides, won_and_lost
 from salesops_ml.mining.steps import as_steps
 from salesops_ml.mining.transitions import transitions
+from salesops_ml.mining.usual_comparisons import recent_against_before, won_against_lost
 from salesops_ml.mining.visits import visits_of
 from salesops_ml.synthetic import WorldParameters, generate
 from salesops_ml.synthetic.parameters import Bottleneck
@@ -202,7 +203,8 @@ def test_won_against_lost_does_not_find_that_the_won_were_won() -> None:
     steps = as_steps(log, **{k: v for k, v in options().items() if k != "order"})  # type: ignore[arg-type]
     found = compare(steps, *won_and_lost(steps), names=("won", "lost"), draws=4000)
     assert not (found.measure == "win_rate").any()
-    ends = found.target.isin(["Won", "Lost"]) | found.source.isin(["Won", "Lost"])
+    reach = (found.kind == "stage") & (found.measure == "share")
+    ends = found.target.isin(["Won", "Lost"]) | reach
     assert found.by_outcome[ends].all()
     assert not found.by_outcome[~ends].any()
     assert found.p_value[ends].isna().all()
@@ -210,9 +212,8 @@ def test_won_against_lost_does_not_find_that_the_won_were_won() -> None:
     onward = found[(found.source == "Lead") & (found.measure == "share") & (found.kind == "step")]
     assert onward.loc[~onward.by_outcome, "first"].sum() == pytest.approx(1.0)
     assert onward.loc[~onward.by_outcome, "second"].sum() == pytest.approx(1.0)
-    reach = row_of(found, "Contract", None, "share")
-    assert reach["first"] == 1.0  # a deal is won out of Contract only
-    assert reach.found
+    assert row_of(found, "Contract", None, "share")["first"] == 1.0  # deals are won from there
+    assert row_of(found, "Offer", None, "dwell").p_value < 1
 
 
 def test_sides_can_be_changed_and_rows_shuffled() -> None:
@@ -237,6 +238,19 @@ def test_the_companys_own_log(company: Warehouse) -> None:
     assert row_of(found, "Lead", None, "share")["first"] == 1.0
 
 
+def test_thousands_of_names_are_survived() -> None:
+    rng = np.random.default_rng(3)
+    log = pd.DataFrame({
+        "case:concept:name": np.repeat([f"c{n:04}" for n in range(1000)], 6),
+        "concept:name": [f"s{n}" for n in rng.integers(0, 3000, 6000)],
+        "time:timestamp": pd.Timestamp("2026-01-01") + pd.to_timedelta(np.arange(6000), "h"),
+    })  # fmt: skip
+    ids = log["case:concept:name"].unique()
+    found = compare(log, ids[::2], ids[1::2], draws=100)
+    assert 0 < len(found) <= 3 * MOST_STAGES + 2 * MOST_WAYS
+    assert not found.found.any()
+
+
 def test_populations_that_are_none_are_named() -> None:
     log, by = two_teams(40, 1)
     steps = as_steps(log)
@@ -259,3 +273,17 @@ def test_populations_that_are_none_are_named() -> None:
         compare(log, ids[:1], ids[1:2], names="ab")
     with pytest.raises(UsageError, match="keep no other columns"):
         compare(steps, by=by)
+
+
+def test_the_usual_comparisons_with_and_without_deals() -> None:
+    steps = as_steps(process_log(400, 21), **{k: v for k, v in options().items() if k != "order"})  # type: ignore[arg-type]
+    told = won_against_lost(steps)
+    expected = compare(steps, *won_and_lost(steps), names=("won", "lost"))
+    pd.testing.assert_frame_equal(told, expected)
+    recent = recent_against_before(steps, days=60)
+    begun = recent[recent.kind == "start"][["first_count", "second_count"]].sum()
+    day = np.array([(steps.as_of - at) / 86_400_000_000 for at in steps.at[steps.first]])
+    assert begun.tolist() == [((day > 60) & (day <= 120)).sum(), (day <= 60).sum()]
+    nobody = recent_against_before(as_steps(process_log(5, 1)), days=1)
+    assert nobody.empty
+    assert list(nobody.columns) == list(COLUMNS)
