@@ -30,7 +30,7 @@ Costs = npt.NDArray[np.int32]
 
 DEVIATION, SILENT_STEP = 10_000, 1
 UNALIGNED = -1
-MAX_WORK = 20_000_000_000
+MAX_WORK = 3_000_000_000
 _CHUNK_CELLS = 20_000_000
 _NEVER = np.int32(1_000_000_000)
 _LONGEST = 50_000
@@ -96,7 +96,7 @@ def align_paths(
     cost = np.full(len(paths), UNALIGNED, dtype=np.int64)
     moves: list[tuple[Move, ...]] = [()] * len(paths)
     kept = _within(coded, len(graph.source) + graph.states, max_work)
-    for chunk in _chunks(sorted(kept, key=lambda one: tuple(coded[one])), coded, graph.states):
+    for chunk in _chunks(sorted(kept, key=lambda one: tuple(coded[one])), coded, graph):
         forest = _Forest.of([coded[one] for one in chunk])
         table = search.fill(forest)
         for row, one in enumerate(chunk):
@@ -119,13 +119,14 @@ def _within(coded: Sequence[Ints], steps: int, max_work: int) -> list[int]:
     return kept
 
 
-def _chunks(order: Sequence[int], coded: Sequence[Ints], states: int) -> Iterator[list[int]]:
+def _chunks(order: Sequence[int], coded: Sequence[Ints], graph: StateGraph) -> Iterator[list[int]]:
     """Neighbours in the order of their paths, as many as fit into memory together."""
     chunk: list[int] = []
     cells = 0
     for one in order:
-        need = (len(coded[one]) + 1) * states
-        if chunk and cells + need > _CHUNK_CELLS:
+        need = (len(coded[one]) + 1) * graph.states
+        wide = (len(chunk) + 1) * len(graph.source) > _CHUNK_CELLS
+        if chunk and (wide or cells + need > _CHUNK_CELLS):
             yield chunk
             chunk, cells = [], 0
         chunk.append(one)

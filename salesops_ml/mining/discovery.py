@@ -26,6 +26,7 @@ from salesops_ml.errors import DataError, UsageError
 from salesops_ml.mining.alignments import DEVIATION, UNALIGNED, align_paths
 from salesops_ml.mining.event_log import ACTIVITY, CASE, TIMESTAMP
 from salesops_ml.mining.petri_net import from_pm4py, state_graph
+from salesops_ml.mining.state_reduction import reduced
 from salesops_ml.mining.steps import Ints, Steps, as_steps
 
 if TYPE_CHECKING:
@@ -234,7 +235,7 @@ def _alignment_fitness(frame: pd.DataFrame, net: tuple[Any, Any, Any]) -> float 
     """One minus all deviations over the worst possible, cases weighing alike."""
     counts = variant_counts(frame)
     try:
-        graph = state_graph(from_pm4py(*net), max_states=_ALIGNED_STATES)
+        graph = reduced(state_graph(from_pm4py(*net), max_states=_ALIGNED_STATES))
     except DataError:  # a heuristics net may have no way to its end
         return None
     often = sorted(counts.items(), key=lambda one: (-one[1], one[0]))

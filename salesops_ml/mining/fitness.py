@@ -23,6 +23,7 @@ from salesops_ml.mining.alignments import (
 from salesops_ml.mining.discovery import load_pm4py, log_frame
 from salesops_ml.mining.model_files import to_pm4py
 from salesops_ml.mining.petri_net import Net, state_graph
+from salesops_ml.mining.state_reduction import reduced
 from salesops_ml.mining.steps import ENDED, OPEN, Ints, Mask, Steps
 from salesops_ml.mining.variants import group_paths
 
@@ -96,7 +97,7 @@ def align_cases(steps: Steps, net: Net, *, max_work: int = MAX_WORK) -> AlignedC
     place[turn] = np.arange(len(turn))
     found = align_paths(
         [paths[one] for one in turn],
-        state_graph(net),
+        reduced(state_graph(net)),
         complete=[bool(kinds[one] % 2) for one in turn],
         max_work=max_work,
     )

@@ -21,11 +21,15 @@ from salesops_ml.mining.conformance import (
 )
 from salesops_ml.mining.event_log import event_log
 from salesops_ml.mining.exemptions import EXEMPTION_COLUMNS
+from salesops_ml.mining.process_rules import check_names
 from salesops_ml.mining.steps import as_steps
 from salesops_ml.process_settings import Process
+from salesops_ml.settings import load
+from salesops_ml.synthetic import WorldParameters, generate
 from salesops_ml.warehouse import Warehouse
 from tests.mining.conftest import tables
 from tests.mining.test_model_files import SALES, written
+from tests.needs import ROOT
 
 DAY = datetime(2026, 1, 1)
 AS_OF = DAY + timedelta(days=20)
@@ -224,6 +228,29 @@ def test_a_drawing_that_cannot_be_finished_is_named(tmp_path: Path) -> None:
         DataError, match=r"process\.bpmn: the process model has no way from its start"
     ):
         conformance(log, process(model=path))
+
+
+def test_the_demo_is_held_against_the_process_of_its_configuration() -> None:
+    agreed = load(ROOT / "configs" / "demo.yaml").process
+    parameters = WorldParameters(deals=400)
+    day = datetime.combine(parameters.end, datetime.min.time()) + timedelta(days=1)
+    with Warehouse.in_memory(generate(parameters)) as warehouse:
+        log = event_log(warehouse, as_of=day)
+        steps = as_steps(log)
+        found = conformance(log, agreed)
+    reached = {steps.case_ids[case] for case in steps.case[steps.winning[steps.activity]]}
+    signed = steps.activity == steps.activities.index("Contract")
+    without = reached - {steps.case_ids[case] for case in steps.case[signed]}
+    row = rows(found).loc["required: Contract"]
+    assert (row["cases"], row["checked"]) == (len(without), len(reached))
+    assert found.fitness is not None
+    assert found.fitness.ended_fitting == pytest.approx(found.fitness.replay_fitting)
+
+
+def test_the_rules_of_bpi_2012_speak_of_its_stages() -> None:
+    agreed = load(ROOT / "configs" / "bpic2012.yaml").process
+    assert agreed.conformance.any_rule
+    check_names(agreed, agreed.stages)
 
 
 def test_misspelled_rules_stop_everything(company: Warehouse) -> None:
