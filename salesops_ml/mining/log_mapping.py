@@ -74,7 +74,7 @@ def map_activities(
 def _without_repeats(frame: pd.DataFrame) -> pd.DataFrame:
     case, _ = _codes(frame[CASE])
     activity, _ = _codes(frame[ACTIVITY])
-    order = np.lexsort((np.arange(len(frame)), frame[TIMESTAMP].to_numpy(), case))
+    order = np.lexsort((np.arange(len(frame)), utc_micros(frame[TIMESTAMP]), case))
     repeats = np.zeros(len(frame), dtype=bool)
     before, after = order[:-1], order[1:]
     repeats[after] = (case[before] == case[after]) & (activity[before] == activity[after])
@@ -141,7 +141,7 @@ def _paired(frame: pd.DataFrame, phase: npt.NDArray[np.object_]) -> npt.NDArray[
     activity, names = _codes(frame[ACTIVITY])
     group = case * max(names, 1) + activity
     matters = np.flatnonzero((phase == "start") | (phase == "complete"))
-    moments = frame[TIMESTAMP].to_numpy()
+    moments = utc_micros(frame[TIMESTAMP])
     order = matters[np.lexsort((matters, moments[matters], group[matters]))]
     found = np.full(len(frame), -1, dtype=np.int64)
     waiting: deque[int] = deque()
