@@ -100,7 +100,12 @@ def from_pandas(column: pd.Series[Any]) -> pa.ChunkedArray:
     if column.dtype != object or column.empty:
         made = pa.array(column, from_pandas=True)
         return made if isinstance(made, pa.ChunkedArray) else pa.chunked_array([made])
-    return pa.chunked_array([_of_objects(np.ascontiguousarray(column.to_numpy()))])
+    try:
+        return pa.chunked_array([_of_objects(np.ascontiguousarray(column.to_numpy()))])
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"log, column `{column.name}`: {error.object!r} holds half a character; repair the text"
+        ) from error
 
 
 def _of_objects(values: Objects) -> pa.DictionaryArray:
