@@ -6,6 +6,7 @@ returns a pandas frame with pm4py's columns; the log itself stays as it was.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,7 @@ def map_activities(
 def _without_repeats(frame: pd.DataFrame) -> pd.DataFrame:
     case, _ = _codes(frame[CASE])
     activity, _ = _codes(frame[ACTIVITY])
-    order = np.lexsort((np.arange(len(frame)), frame[TIMESTAMP].to_numpy(), case))
+    order = np.lexsort((np.arange(len(frame)), utc_micros(frame[TIMESTAMP]), case))
     repeats = np.zeros(len(frame), dtype=bool)
     before, after = order[:-1], order[1:]
     repeats[after] = (case[before] == case[after]) & (activity[before] == activity[after])
@@ -135,28 +136,24 @@ def service_times(log: Any, *, clock: Clock | None = None) -> pd.DataFrame:
 
 
 def _paired(frame: pd.DataFrame, phase: npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:
-    """(n,) row of the start that each completion ends; -1 where there is none, or no completion.
-
-    The k-th completion ends the k-th start, except that a completion without a start waiting for it
-    ends none; so both are counted among the events that matter.
-    """
+    """(n,) row of the start that each completion ends; -1 where there is none, or no completion."""
     case, _ = _codes(frame[CASE])
     activity, names = _codes(frame[ACTIVITY])
     group = case * max(names, 1) + activity
     matters = np.flatnonzero((phase == "start") | (phase == "complete"))
-    moments = frame[TIMESTAMP].to_numpy()
+    moments = utc_micros(frame[TIMESTAMP])
     order = matters[np.lexsort((matters, moments[matters], group[matters]))]
     found = np.full(len(frame), -1, dtype=np.int64)
-    waiting: list[int] = []
+    waiting: deque[int] = deque()
     last = -1
     starts = (phase == "start").tolist()
     for row, of_group in zip(order.tolist(), group[order].tolist(), strict=True):
         if of_group != last:
-            waiting, last = [], of_group
+            waiting, last = deque(), of_group
         if starts[row]:
             waiting.append(row)
         elif waiting:
-            found[row] = waiting.pop(0)
+            found[row] = waiting.popleft()
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from salesops_ml.errors import UsageError
+from salesops_ml.errors import SchemaError, UsageError
 from salesops_ml.mining.text_codes import from_pandas
 
 _BATCH = 1 << 20
@@ -60,10 +60,22 @@ def _of_pandas(log: Any, wanted: Sequence[str], texts: Sequence[str]) -> pa.Tabl
     if twice:
         raise UsageError(f"`log`: has the column `{twice[0]}` more than once; drop one of them")
     return pa.table({
-        name: from_pandas(log[name]) if name in texts else pa.array(log[name], from_pandas=True)
+        name: from_pandas(log[name]) if name in texts else _of_one_kind(log[name])
         for name in wanted
         if name in log.columns
     })  # fmt: skip
+
+
+def _of_one_kind(column: Any) -> Any:
+    """A pandas column of times, numbers or flags in Arrow; a number among times is no time."""
+    from pandas.api.types import infer_dtype
+
+    if column.dtype == object and infer_dtype(column, skipna=True) in ("mixed", "mixed-integer"):
+        kinds = sorted({type(value).__name__ for value in column})
+        raise SchemaError(
+            f"column `{column.name}` of the log mixes {', '.join(kinds)}; convert it to one kind first"
+        )
+    return pa.array(column, from_pandas=True)
 
 
 def _streamed(schema: pa.Schema, batches: Iterable[Any], texts: Sequence[str]) -> pa.Table:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ _OWN_COLUMNS = ("case_id", "activity", "entered_at")
 _OWN_MORE = ("position", "amount", "outcome", "closed_at", "as_of", "is_closed", "is_won",
              "stage_position")  # fmt: skip
 _DAY = 86_400_000_000
+_PIECE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -224,7 +226,8 @@ def _from_pm4py(
     del rows
     order = _order(case, at, len(case_ids))
     if order is not None:
-        case, activity, at = case[order], activity[order], at[order]
+        case = np.repeat(np.arange(len(case_ids)), np.bincount(case, minlength=len(case_ids)))
+        activity, at = activity[order], at[order]
         amount = amount[order] if amount is not None else None
     winning, losing = np.isin(names, won), np.isin(names, lost)
     outcome, closed = _last_moments(case, at, len(case_ids))
@@ -280,9 +283,19 @@ def _order(case: Ints, at: Ints, cases: int) -> Ints | None:
     if _rising(case[starts]):
         return None
     by_case = np.argsort(case[starts])  # the rows of a case stand together: cases are moved whole
-    lengths = np.diff(np.append(starts, len(case)))[by_case]
-    shift = starts[by_case] - np.cumsum(lengths) + lengths
-    return np.asarray(np.arange(len(case)) + np.repeat(shift, lengths))
+    return _moved_whole(starts[by_case], np.diff(np.append(starts, len(case)))[by_case])
+
+
+def _moved_whole(starts: Ints, lengths: Ints) -> Ints:
+    """The rows of runs that begin at `starts`, run by run; made in pieces that fit near the core."""
+    ends = np.cumsum(lengths)
+    order = np.empty(int(ends[-1]), dtype=np.int64)
+    pieces = np.searchsorted(ends, np.arange(0, len(order), _PIECE), side="right")
+    for low, high in pairwise([*np.unique(pieces).tolist(), len(starts)]):
+        begin, end = int(ends[low] - lengths[low]), int(ends[high - 1])
+        shift = starts[low:high] - ends[low:high] + lengths[low:high]
+        order[begin:end] = np.arange(begin, end) + np.repeat(shift, lengths[low:high])
+    return order
 
 
 def _rising(values: Ints) -> bool:

@@ -23,6 +23,7 @@ Objects = npt.NDArray[np.object_]
 
 _SAMPLE = 4096
 _RUN = 4
+_PIECE = 1 << 16
 
 
 def text_codes(column: pa.ChunkedArray, name: str) -> tuple[Ints, Objects]:
@@ -100,7 +101,12 @@ def from_pandas(column: pd.Series[Any]) -> pa.ChunkedArray:
     if column.dtype != object or column.empty:
         made = pa.array(column, from_pandas=True)
         return made if isinstance(made, pa.ChunkedArray) else pa.chunked_array([made])
-    return pa.chunked_array([_of_objects(np.ascontiguousarray(column.to_numpy()))])
+    try:
+        return pa.chunked_array([_of_objects(np.ascontiguousarray(column.to_numpy()))])
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"log, column `{column.name}`: {error.object!r} holds half a character; repair the text"
+        ) from error
 
 
 def _of_objects(values: Objects) -> pa.DictionaryArray:
@@ -110,14 +116,28 @@ def _of_objects(values: Objects) -> pa.DictionaryArray:
         return _repeated(values, starts)
     if 4 * len(np.unique(address[:_SAMPLE])) <= len(address[:_SAMPLE]):
         place, places = pd.factorize(address)
-        first = np.empty(len(places), dtype=np.int64)
-        first[place[::-1]] = np.arange(len(values))[::-1]  # the first is written last
+        first = _first_of_each(place, len(places))
         return _taken(_texts(values[first]).dictionary_encode(), place)
     try:
         starts = _starts(values[1:] != values[:-1])
     except TypeError:  # pandas' NA will not be compared
         return _texts(values).dictionary_encode()
     return _repeated(values, starts)
+
+
+def _first_of_each(code: Ints, codes: int) -> Ints:
+    """The row where each code appears first; codes are numbered in the order of appearance."""
+    first: list[Ints] = []
+    known = 0
+    for start in range(0, len(code), _PIECE):
+        piece = code[start : start + _PIECE]
+        if int(piece.max()) >= known:
+            present, row = np.unique(piece, return_index=True)
+            first.append(row[present >= known] + start)
+            known = int(present[-1]) + 1
+        if known == codes:
+            break
+    return np.concatenate(first)
 
 
 def _addresses(values: Objects) -> Ints:

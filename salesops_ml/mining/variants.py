@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from salesops_ml.mining.clock import Clock
 from salesops_ml.mining.dwell import stage_quantiles
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 ARROW = " → "
 _BLOCK = 1 << 16
+_PATHS = 1 << 12
 
 COLUMNS = {
     "variant": "1 for the most frequent path, 2, 3, ...",
@@ -82,12 +85,15 @@ def variants(
     count = np.bincount(variant, minlength=len(example))
     kept = _most_frequent(steps, example, count, len(example) if limit is None else limit)
     paths = list(_paths(steps, example[kept]))
+    texts = [ARROW.join(path) for path in paths]
+    ranked = pa.table({"count": count[kept], "path": pa.array(texts, pa.string())})
+    turn = pc.sort_indices(ranked, [("count", "descending"), ("path", "ascending")]).to_numpy()
+    paths, kept = [paths[one] for one in turn.tolist()], kept[turn]
     frame = pd.DataFrame({"steps": pd.Series(paths, dtype=object), "count": count[kept]})
-    frame["path"] = np.array([ARROW.join(path) for path in paths], dtype=object)
+    frame["path"] = np.array(texts, dtype=object)[turn]
     frame["length"] = np.array([len(path) for path in paths], dtype=np.int64)
     fate = _fate(steps, variant, len(example), clock or Clock())
     frame = frame.assign(**{name: values[kept] for name, values in fate.items()})
-    frame = frame.sort_values(["count", "path"], ascending=[False, True], ignore_index=True)
     frame["share"] = frame["count"] / max(len(variant), 1)
     frame["cumulative_share"] = frame["share"].cumsum()
     frame["variant"] = np.arange(1, len(frame) + 1)
@@ -157,9 +163,16 @@ def _same_paths(steps: Steps, starts: Ints, lengths: Ints, example: Ints) -> boo
 def _paths(steps: Steps, example: Ints) -> Iterator[list[str]]:
     """The activities of each example, in order."""
     name = np.array(steps.activities, dtype=object)
-    start, end = np.searchsorted(steps.case, [example, example + 1])
-    for first, last in zip(start.tolist(), end.tolist(), strict=True):
-        yield name[steps.activity[first:last]].tolist()
+    for begin in range(0, len(example), _PATHS):
+        start, end = np.searchsorted(
+            steps.case, [example[begin : begin + _PATHS], example[begin : begin + _PATHS] + 1]
+        )
+        length = end - start
+        last = np.cumsum(length)
+        row = np.arange(int(length.sum())) + np.repeat(start - last + length, length)
+        names = name[steps.activity[row]].tolist()
+        for first, after in zip((last - length).tolist(), last.tolist(), strict=True):
+            yield names[first:after]
 
 
 def _fate(steps: Steps, variant: Ints, variants_count: int, clock: Clock) -> dict[str, Any]:

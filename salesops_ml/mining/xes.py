@@ -1,6 +1,7 @@
 """Event logs in XES, the exchange format of process mining: who did what to which case, and when.
 
 `read_xes` streams the file: memory holds the columns that come out and one case of the document.
+Text as programs write it is cut up without a parser (`xes_plain`); all other text is parsed.
 A document type declaration is refused before anything is parsed: it is the only place where XML can
 declare entities, so none is ever expanded, nested or fetched.
 """
@@ -63,7 +64,7 @@ def read_xes(
     Raises:
         SourceError: the file is absent, empty, cut off, not well-formed, or declares a document type.
     """
-    path = Path(path)
+    path, progress = Path(path), _rising(progress)
     with opened(path) as stream:
         _refuse_document_type(path, stream)
     with opened(path) as stream:
@@ -74,6 +75,19 @@ def read_xes(
         table, kinds = _parsed(path, lines, progress)
     table = table.select(sorted(table.column_names, key=lambda name: name.startswith(CASE)))
     return _typed(table, kinds) if typed else table
+
+
+def _rising(progress: Callable[[int], None] | None) -> Callable[[int], None] | None:
+    """`progress`, not told again what it has heard: a file may turn out not to be plain half-way."""
+    heard = 0
+
+    def report(events: int) -> None:
+        nonlocal heard
+        if progress is not None and events > heard:
+            heard = events
+            progress(events)
+
+    return report if progress is not None else None
 
 
 def _parsed(

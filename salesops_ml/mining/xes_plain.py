@@ -32,7 +32,7 @@ LINE = "@@line"
 CASE = "case:"
 
 _BLOCK = 1 << 22
-_LARGEST_CASE = 1 << 26
+_LARGEST_HEAD, _LARGEST_CASE = 1 << 25, 1 << 26
 _LARGEST_VALUE = 10_000_000
 _MOST_GAPS = 1_000
 _OPEN, _CLOSE = b"<trace>", b"</trace>"
@@ -80,9 +80,11 @@ def plain_log(stream: IO[bytes], progress: Callable[[int], None] | None = None) 
 
 
 def _read(stream: IO[bytes], progress: Callable[[int], None] | None) -> PlainLog:
-    rest = _until(stream, b"", _OPEN)
+    rest = _until(stream, _OPEN)
     begin = rest.find(_OPEN)
     head, rest = rest[:begin], rest[begin:]
+    if head.count(b"\r") != head.count(b"\r\n"):
+        raise NotPlain
     blocks = _Blocks(line=head.count(b"\n") + 1)
     while True:
         more = stream.read(_BLOCK)
@@ -101,10 +103,12 @@ def _read(stream: IO[bytes], progress: Callable[[int], None] | None) -> PlainLog
     return blocks.log()
 
 
-def _until(stream: IO[bytes], found: bytes, wanted: bytes) -> bytes:
+def _until(stream: IO[bytes], wanted: bytes) -> bytes:
+    """What the stream gives, piece by piece, until `wanted` stands in it."""
+    found = b""
     while wanted not in found:
         more = stream.read(_BLOCK)
-        if not more or len(found) > 8 * _BLOCK:
+        if not more or len(found) > _LARGEST_HEAD:
             raise NotPlain
         found += more
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +138,34 @@ def test_times_that_are_none_are_named() -> None:
     for wrong in (range(len(log)), ["soon"] * len(log), [1.5] * len(log)):
         with pytest.raises(SchemaError, match=r"`time:timestamp` of the log holds .*, not times"):
             transitions(log.assign(**{TIMESTAMP: list(wrong)}))
+
+
+def test_a_column_of_times_and_other_things_is_named() -> None:
+    log = made_log(1, 4).head(2)
+    for other, kinds in ((5, "datetime, int"), ("soon", "datetime, str")):
+        times = pd.Series([DAY, other], dtype=object)
+        with pytest.raises(SchemaError, match=f"`time:timestamp` of the log mixes {kinds}"):
+            transitions(log.assign(**{TIMESTAMP: times}))
+
+
+def test_zones_may_be_mixed_in_one_column() -> None:
+    east, west = (timezone(timedelta(hours=hours)) for hours in (5, -8))
+    moment = DAY.replace(tzinfo=UTC)
+    times = [
+        moment.astimezone(east),
+        moment.astimezone(west) + timedelta(days=1),
+        DAY + timedelta(days=3),
+    ]
+    log = pd.DataFrame(
+        {CASE: "a", ACTIVITY: ["A", "B", "C"], TIMESTAMP: pd.Series(times, dtype=object)}
+    )
+    steps = transitions(log).query("kind == 'step'").sort_values("source")
+    assert steps["dwell_p50_days"].tolist() == [1.0, 2.0]
+
+
+def test_half_a_character_is_named() -> None:
+    with pytest.raises(DataError, match=r"column `concept:name`: 'a.ud800' holds half a character"):
+        transitions(log_of(("a", "a\ud800", DAY)))
 
 
 HOSTILE = {

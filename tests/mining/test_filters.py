@@ -206,3 +206,15 @@ def test_what_is_wrong_is_named() -> None:
         filter_until(log.drop(columns=ACTIVITY), as_of=START)
     with pytest.raises(SchemaError, match="holds object, not times"):
         filter_until(log.astype({TIMESTAMP: str}), as_of=START)
+
+
+def test_outcomes_of_bpi_2012_are_those_that_are_known(bpi_2012: pd.DataFrame) -> None:
+    told = {
+        "as_of": datetime(2012, 3, 15),
+        "won": ["A_APPROVED"],
+        "lost": ["A_DECLINED", "A_CANCELLED"],
+    }
+    cases = [
+        filter_outcome(bpi_2012, [one], **told)[CASE].nunique() for one in ("won", "lost", "open")
+    ]
+    assert cases == [2246, 7635 + 2807, 399]

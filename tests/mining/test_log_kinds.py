@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salesops_ml.errors import DataError, SchemaError, UsageError
+from salesops_ml.mining import steps
 from salesops_ml.mining.bottlenecks import bottlenecks
 from salesops_ml.mining.discovery import load_pm4py
 from salesops_ml.mining.stages import stage_dwell
@@ -224,3 +225,20 @@ def test_a_column_that_stands_there_twice_is_named() -> None:
     log = made_log(3, 1)
     with pytest.raises(UsageError, match="has the column `concept:name` more than once"):
         transitions(pd.concat([log, log[[ACTIVITY]]], axis=1))
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), piece=st.integers(1, 12))
+def test_whole_cases_in_any_order_are_the_same_log(seed: int, piece: int) -> None:
+    log = made_log(12, seed)
+    log["worth"] = np.arange(len(log))
+    parts = [rows for _, rows in log.groupby(CASE)]
+    mixed = pd.concat([parts[one] for one in np.random.default_rng(seed).permutation(len(parts))])
+    size, steps._PIECE = steps._PIECE, piece
+    try:
+        found = as_steps(mixed, amount_key="worth")
+    finally:
+        steps._PIECE = size
+    wanted = as_steps(log, amount_key="worth")
+    for name in ("case", "activity", "at", "case_ids", "outcome", "closed", "amount"):
+        assert getattr(found, name).tolist() == getattr(wanted, name).tolist(), name

@@ -143,6 +143,25 @@ def test_whatever_else_stands_there_is_judged_by_the_parser(tmp_path: Path, name
     agree(path)
 
 
+def test_progress_never_falls_back_where_a_file_turns_out_not_to_be_plain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(xes_plain, "_BLOCK", 200)
+    monkeypatch.setattr(xes, "_CHUNK_EVENTS", 1)
+    path, heard = tmp_path / "log.xes", []
+    path.write_text(PLAIN.replace("</log>", "<!-- the end --><trace/></log>"), encoding="utf-8")
+    read_xes(path, progress=heard.append)
+    assert heard == sorted(set(heard))
+    assert heard
+
+
+def test_lines_that_end_as_on_old_machines(tmp_path: Path) -> None:
+    path = tmp_path / "log.xes"
+    for text in (PLAIN.replace("\n", "\r"), PLAIN.replace("\n", "\r", 4)):
+        path.write_bytes(text.encode())
+        agree(path)
+
+
 def test_text_that_is_not_utf8_is_left_to_the_parser(tmp_path: Path) -> None:
     path = tmp_path / "log.xes"
     path.write_bytes(PLAIN.encode("latin-1"))
