@@ -25,10 +25,11 @@ from salesops_ml.mining.clock import Clock
 from salesops_ml.mining.conditions import codes_of, conditions, mix_columns
 from salesops_ml.mining.delay_cost import DelayCost, delay_cost, gain_at_target
 from salesops_ml.mining.dwell import share_at_end, stage_quantiles
+from salesops_ml.mining.frames import typed
 from salesops_ml.mining.pace import prospects
 from salesops_ml.mining.slow_kinds import SlowKind, find_slow_kinds
 from salesops_ml.mining.stages import stage_dwell, stage_order
-from salesops_ml.mining.steps import ENDED, Floats, Steps, as_steps
+from salesops_ml.mining.steps import ENDED, Floats, Ints, Steps, as_steps
 from salesops_ml.mining.visits import Stays, endings_after, stays_of
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ COLUMNS = {
     "wins_per_month": "won deals a month that the delay costs",
     "delay_days": "days by which a stay of these deals is longer",
     "cases": "deals concerned",
+    "amount": "their amount in all, company currency; null where no amount is known",
     "dwell_p50_days": "their median days in the stage, open deals censored",
     "others_p50_days": "median days of the other deals there",
     "target_days": "agreed days, else the time of the quickest share of the stays",
@@ -119,7 +121,7 @@ def bottlenecks(
     clock = clock or Clock()
     turn = stage_order(steps, order)
     stays = stays_of(steps, turn, Clock())
-    priced, outlook = _priced(steps, stays, kinds, bootstrap, seed)
+    priced, outlook, at_entry = _priced(steps, stays, kinds, bootstrap, seed)
     table = stage_dwell(
         steps, clock=clock, expected_days=expected_days, target_quantile=target_quantile,
         order=order,
@@ -128,11 +130,15 @@ def bottlenecks(
     told = stays_of(steps, turn, clock)
     segments = [_segment_row(steps, told, one, table) for one in priced]
     stages = [
-        _stage_row(steps, told, outlook, name, table.loc[name], segments) for name in table.index
+        _stage_row(steps, told, outlook, at_entry, table.loc[name], segments)
+        for name in table.index
     ]
     edges = _edge_rows(steps, told, priced, table)
     frames = [_ranked(pd.DataFrame(rows)) for rows in (stages, segments, edges) if rows]
-    frame = _typed(pd.concat(frames, ignore_index=True) if frames else pd.DataFrame())
+    frame = typed(
+        pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(),
+        COLUMNS, counts=("rank", "cases"), flags=("finding",), texts=_TEXTS, lists=("examples",),
+    )  # fmt: skip
     if np.isnan(steps.amount).all():
         frame[["cost_per_month", "cost_low", "cost_high"]] = np.nan
     return frame
@@ -140,24 +146,28 @@ def bottlenecks(
 
 def _priced(
     steps: Steps, stays: Stays, kinds: pd.DataFrame | None, bootstrap: int, seed: int
-) -> tuple[list[_Priced], Floats]:
-    """The slow kinds with their costs, and the prospects of each stay."""
+) -> tuple[list[_Priced], Floats, Floats | None]:
+    """The slow kinds with their costs, and the prospects and the amount at entry of each stay."""
     if kinds is not None and len(kinds) != len(steps.case):
         raise DataError(
             f"`kinds` has {len(kinds)} rows for a log of {len(steps.case)} events; give one an event"
         )
     if not len(stays.lost):
-        return [], np.zeros(0)
+        return [], np.zeros(0), None
     if kinds is None:
-        return [], np.zeros(len(stays.lost))
+        return [], np.zeros(len(stays.lost)), None
     known = kinds.iloc[stays.visits.row].reset_index(drop=True)
     mix, rep = mix_columns(known), codes_of(known, "rep")
     slow, fit = find_slow_kinds(stays, mix, rep, conditions(known))
     outlook = prospects(fit, stays, mix, rep)
-    return [
-        _Priced(one, delay_cost(steps, stays, one, outlook, bootstrap=bootstrap, seed=seed))
-        for one in slow
-    ], outlook
+    at_entry = known["amount"].to_numpy(dtype=np.float64) if "amount" in known else None
+    priced = []
+    for one in slow:
+        cost = delay_cost(
+            steps, stays, one, outlook, bootstrap=bootstrap, seed=seed, at_entry=at_entry
+        )
+        priced.append(_Priced(one, cost))
+    return priced, outlook, at_entry
 
 
 def _segment_row(steps: Steps, told: Stays, one: _Priced, table: pd.DataFrame) -> dict[str, Any]:
@@ -184,7 +194,7 @@ def _segment_row(steps: Steps, told: Stays, one: _Priced, table: pd.DataFrame) -
         "cost_high": one.cost.high,
         "wins_per_month": one.cost.wins,
         "delay_days": one.cost.delay_days,
-        "cases": len(np.unique(visits.case[slow.rows])),
+        **_deals(steps, visits.case[slow.rows]),
         "dwell_p50_days": half[0],
         "others_p50_days": half[1],
         **_target(stage),
@@ -198,11 +208,12 @@ def _stage_row(
     steps: Steps,
     told: Stays,
     outlook: Floats,
-    name: str,
+    at_entry: Floats | None,
     stage: pd.Series[Any],
     segments: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
     """A stage: the sum of its slow kinds, the dearest of them as its reason."""
+    name = str(stage.name)
     code = steps.activities.index(name)
     rows = told.visits.stage == code
     mine = sorted(
@@ -221,12 +232,13 @@ def _stage_row(
         **{column: reason.get(column) for column in copied},
         **{column: float(sum(row[column] for row in mine)) for column in summed},
         "cases": int(stage["cases"]),
+        "amount": stage["amount"],
         "dwell_p50_days": stage["dwell_p50_days"],
         **_target(stage),
         "open_now": int(stage["open_now"]),
         "amount_now": stage["amount_now"],
         **_win_rates(steps, told, rows, float(stage["target_days"])),
-        "gain_at_target_per_month": gain_at_target(steps, told, rows, outlook, agreed),
+        "gain_at_target_per_month": gain_at_target(steps, told, rows, outlook, agreed, at_entry),
         "examples": reason.get("examples") or _examples(steps, told, rows),
     }
 
@@ -262,7 +274,7 @@ def _edge_rows(
             "finding": any(share > 0 for _, share in shares),
             "cost_per_month": float(sum(share * one.cost.amount for one, share in shares)),
             "wins_per_month": float(sum(share * one.cost.wins for one, share in shares)),
-            "cases": len(np.unique(visits.case[taken])),
+            **_deals(steps, visits.case[taken]),
             "dwell_p50_days": float(np.median(visits.days[taken])),
             **_target(stage),
             "examples": _examples(steps, told, taken),
@@ -276,6 +288,14 @@ def _share_of(slow: SlowKind, told: Stays, taken: Any) -> float:
     return float((onward & taken).sum() / max(onward.sum(), 1))
 
 
+def _deals(steps: Steps, case: Ints) -> dict[str, Any]:
+    """How many deals, and their amount."""
+    deals = np.unique(case)
+    known = ~np.isnan(steps.amount[deals])
+    amount = float(steps.amount[deals][known].sum()) if known.any() else np.nan
+    return {"cases": len(deals), "amount": amount}
+
+
 def _target(stage: Any) -> dict[str, Any]:
     return {name: stage[name] for name in ("target_days", "target_from", "share_past_target")}
 
@@ -287,22 +307,6 @@ def _examples(steps: Steps, told: Stays, rows: Any) -> list[str]:
     order = np.lexsort((visits.case[chosen], -visits.days[chosen], visits.exited[chosen]))
     cases = dict.fromkeys(visits.case[chosen[order]].tolist())
     return [str(steps.case_ids[case]) for case in list(cases)[:EXAMPLES]]
-
-
-def _typed(frame: pd.DataFrame) -> pd.DataFrame:
-    """The columns of `COLUMNS`, each of one type whatever was found; missing text is None."""
-    import pandas as pd
-
-    frame = frame.reindex(columns=list(COLUMNS))
-    for name in COLUMNS:
-        if name in ("rank", "cases", "finding"):
-            frame[name] = frame[name].astype("bool" if name == "finding" else "int64")
-        elif name in _TEXTS:
-            texts = [None if pd.isna(text) else str(text) for text in frame[name]]
-            frame[name] = pd.Series(texts, index=frame.index, dtype=object)
-        elif name != "examples":
-            frame[name] = frame[name].astype("float64")
-    return frame
 
 
 def _ranked(frame: pd.DataFrame) -> pd.DataFrame:

@@ -47,11 +47,11 @@ class Clock:
         if not self.working:
             return (end - start) / _DAY
         return working_days(
-            self._local(start), self._local(end), week=self.week, holidays=self.holidays
+            self.local(start), self.local(end), week=self.week, holidays=self.holidays
         )
 
-    def _local(self, moments: npt.NDArray[np.int64]) -> npt.NDArray[np.datetime64]:
-        """The company's wall clock at those moments."""
+    def local(self, moments: npt.NDArray[np.int64]) -> npt.NDArray[np.datetime64]:
+        """(n,) the company's wall clock at moments (n,) of microseconds since the epoch, UTC."""
         import pandas as pd
 
         utc = pd.DatetimeIndex(moments.astype("datetime64[us]"), tz="UTC")

@@ -64,7 +64,7 @@ def mix_columns(kinds: pd.DataFrame) -> Floats:
     columns: list[Mask] = [one.rows for one in _category_conditions(kinds)]
     for name in _names(kinds, numeric=True):
         values = kinds[name].to_numpy(dtype=np.float64)
-        band = np.digitize(values, _cuts(name, values))
+        band = np.digitize(values, cuts(name, values))
         columns += [(band == code) & ~np.isnan(values) for code in range(band.max(initial=0) + 1)]
     kept = [column for column in columns if FEWEST_ROWS <= column.sum() < len(kinds)]
     return np.array(kept, dtype=np.float64).reshape(len(kept), len(kinds)).T
@@ -97,13 +97,14 @@ def _category_conditions(kinds: pd.DataFrame) -> Iterator[Condition]:
 def _number_conditions(kinds: pd.DataFrame) -> Iterator[Condition]:
     for name in _names(kinds, numeric=True):
         values = kinds[name].to_numpy(dtype=np.float64)
-        for cut in _cuts(name, values):
-            yield Condition(name, f"> {_shown(name, cut)}", values > cut)
+        for cut in cuts(name, values):
+            yield Condition(name, f"> {shown(name, cut)}", values > cut)
             if name != "discount":
-                yield Condition(name, f"<= {_shown(name, cut)}", values <= cut)
+                yield Condition(name, f"<= {shown(name, cut)}", values <= cut)
 
 
-def _cuts(name: str, values: Floats) -> npt.NDArray[Any]:
+def cuts(name: str, values: Floats) -> npt.NDArray[Any]:
+    """(c,) rising cuts of a number: those of a discount, else its quintiles."""
     known = values[~np.isnan(values)]
     if not len(known):
         return np.zeros(0)
@@ -112,5 +113,6 @@ def _cuts(name: str, values: Floats) -> npt.NDArray[Any]:
     return np.unique(np.quantile(known, _QUINTILES, method="lower"))
 
 
-def _shown(name: str, cut: float) -> str:
+def shown(name: str, cut: float) -> str:
+    """A cut as people read it, such as `20%` or `12,000`."""
     return f"{cut:.0%}" if name == "discount" else f"{cut:,.0f}"

@@ -31,6 +31,7 @@ import numpy.typing as npt
 from salesops_ml.mining.slow_kinds import SlowKind
 from salesops_ml.mining.steps import LOST, OPEN, WON, Floats, Ints, Mask, Steps
 from salesops_ml.mining.visits import Stays
+from salesops_ml.mining.worth import worth_if_won
 
 BINS = 1024
 DAYS_A_MONTH = 365.25 / 12
@@ -84,7 +85,14 @@ class _Ticks:
 
 
 def delay_cost(
-    steps: Steps, stays: Stays, slow: SlowKind, outlook: Floats, *, bootstrap: int, seed: int
+    steps: Steps,
+    stays: Stays,
+    slow: SlowKind,
+    outlook: Floats,
+    *,
+    bootstrap: int,
+    seed: int,
+    at_entry: Floats | None = None,
 ) -> DelayCost:
     """The cost of one slow kind, with its interval.
 
@@ -96,12 +104,10 @@ def delay_cost(
             influence of each deal on it, and from how much kinds differ by nature) and curves, and
             the luck of the single deals that would have been won.
         seed: of the draws.
+        at_entry: (n,) amounts as known at the entry of each stay, see `worth_if_won`.
     """
     ticks = _ticks(steps, stays, slow.rows, outlook)
-    known = not np.isnan(steps.amount).all()
-    amount = np.where(
-        np.isnan(steps.amount), np.nanmean(steps.amount) if known else 1.0, steps.amount
-    )
+    amount = worth_if_won(steps, stays, slow.rows, at_entry)
     deals = np.bincount(stays.visits.case, weights=slow.influence, minlength=len(amount))
     own = np.sqrt((deals**2).sum())
     nature = np.sqrt(max(slow.error**2 - own**2, 0.0))
@@ -121,7 +127,12 @@ def delay_cost(
 
 
 def gain_at_target(
-    steps: Steps, stays: Stays, rows: Mask, outlook: Floats, target_days: float
+    steps: Steps,
+    stays: Stays,
+    rows: Mask,
+    outlook: Floats,
+    target_days: float,
+    at_entry: Floats | None = None,
 ) -> float:
     """Won amount a month more if half of the stays `rows` of a stage ended within `target_days`.
 
@@ -133,6 +144,7 @@ def gain_at_target(
         rows: (n,) the stays of the stage.
         outlook: (n,) prospects of each stay, from `prospects`.
         target_days: in the days in which the stays are told.
+        at_entry: (n,) amounts as known at the entry of each stay, see `worth_if_won`.
     """
     known = (
         np.isfinite(target_days) and rows.any() and (steps.outcome[stays.visits.case] == WON).any()
@@ -140,7 +152,7 @@ def gain_at_target(
     if not known or np.isnan(steps.amount).all():
         return float("nan")
     factor = _speed_up(stays, rows, target_days)
-    amount = np.where(np.isnan(steps.amount), np.nanmean(steps.amount), steps.amount)
+    amount = worth_if_won(steps, stays, rows, at_entry)
     if factor == 1:
         return 0.0
     gain, _ = _gain(_ticks(steps, stays, rows, outlook), amount, -np.log(factor))

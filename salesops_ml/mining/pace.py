@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from salesops_ml.mining.clusters import Clusters
 from salesops_ml.mining.steps import Floats, Ints, Mask
 from salesops_ml.mining.visits import Stays
 
@@ -28,6 +29,7 @@ WIN_SD = 0.25
 _ROUNDS = 15
 _ROUGHLY, _CLOSELY = 0.05, 1e-3
 _LONGEST_STEP = 1.0
+_CHUNK = 16
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class PaceFit:
     """A fitted pace model.
 
     Attributes:
+        level: (p,) log-pace of each column of the mix.
         slow: (k,) log-pace of each group given to `fit_pace`, below 0 where slow.
         slow_se: (k,) its standard error, deals being independent.
         slow_influence: (n, k) what each stay adds to the estimate.
@@ -45,6 +48,7 @@ class PaceFit:
         spread: (2q, parameters) which parameters act on moving on and on winning.
     """
 
+    level: Floats
     slow: Floats
     slow_se: Floats
     slow_influence: Floats
@@ -61,7 +65,14 @@ class PaceFit:
         return self.onward + self.won
 
 
-def fit_pace(stays: Stays, mix: Floats, rep: Ints | None, groups: Sequence[Mask]) -> PaceFit:
+def fit_pace(
+    stays: Stays,
+    mix: Floats,
+    rep: Ints | None,
+    groups: Sequence[Mask],
+    *,
+    known: Floats | None = None,
+) -> PaceFit:
     """Fit the model with a pace of its own for each of `groups`.
 
     Args:
@@ -69,21 +80,23 @@ def fit_pace(stays: Stays, mix: Floats, rep: Ints | None, groups: Sequence[Mask]
         mix: (n, p) what kind of deal each is.
         rep: (n,) code of the rep; a rep's own pace is shrunk towards 1 by what others show.
         groups: (n,) masks of stays that may be slow for a reason of their own.
+        known: (n,) log-pace that is taken as given; without it all start alike.
     """
     stage = stays.visits.stage
     present = np.unique(stage)
     slow = np.array(groups, dtype=np.float64).reshape(len(groups), len(stage)).T
     columns = np.hstack([mix, slow, (stage[:, None] == present).astype(np.float64)])
     spread, penalty = _parameters(mix.shape[1], len(groups), len(present))
-    offset = np.zeros(len(stage))
+    offset = np.zeros(len(stage)) if known is None else known
     theta = np.zeros(spread.shape[1])
     if rep is not None:
         theta, onward, won, _ = _newton(stays, columns, spread, penalty, theta, offset, _ROUGHLY)
-        offset = _rep_pace(rep, stays, onward + won)
+        offset = offset + _rep_pace(rep, stays, onward + won)
     theta, onward, won, inverse = _newton(stays, columns, spread, penalty, theta, offset, _CLOSELY)
     own = slice(mix.shape[1], mix.shape[1] + len(groups))
     influence = _influence(stays, columns, spread, inverse[own], onward, won)
     return PaceFit(
+        theta[: mix.shape[1]],
         theta[own],
         np.sqrt(np.diag(inverse)[own]),
         influence,
@@ -106,13 +119,20 @@ def prospects(fit: PaceFit, stays: Stays, mix: Floats, rep: Ints | None) -> Floa
     return np.asarray(fit.kind - fit_pace(losing, mix, rep, []).kind)
 
 
+def level_influence(fit: PaceFit, stays: Stays) -> Floats:
+    """(n, p) what each stay adds to the log-pace of each column of the mix."""
+    rows = fit.inverse[: len(fit.level)]
+    return _influence(stays, fit.columns, fit.spread, rows, fit.onward, fit.won)
+
+
 def score_groups(
-    fit: PaceFit, stays: Stays, stage: int, groups: Sequence[Mask]
-) -> tuple[Floats, Floats]:
-    """One-step log-pace of each group within one stage, and its standard error.
+    fit: PaceFit, stays: Stays, stage: int, groups: Sequence[Mask], rep: Ints | None = None
+) -> tuple[Floats, Floats, Floats]:
+    """One-step log-pace of each group within one stage, its standard error, and that if independent.
 
     Rao's efficient score: the group's exits beyond expectation, over the information that is left
-    about it once the model's own parameters are allowed to move.
+    about it once the model's own parameters are allowed to move. The first error is the larger of two:
+    that of independent stays, and that in which the stays of one deal, and of one rep, go together.
     """
     rows = np.flatnonzero(stays.visits.stage == stage)
     member = np.array([group[rows] for group in groups], dtype=np.float64)
@@ -126,7 +146,42 @@ def score_groups(
     ]) @ fit.spread  # fmt: skip
     left = known - np.einsum("ij,jk,ik->i", cross, fit.inverse, cross)
     left = np.where(left > 0.02 * known, left, np.nan)
-    return beyond / left, 1 / np.sqrt(left)
+    together = np.full(len(groups), np.nan)
+    clusters = Clusters.of(stays.visits.case, rep)
+    for start in range(0, len(groups), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        influence = _score_influence(
+            fit, stays, rows, member[part].T, cross[part] @ fit.inverse, beyond[part] / left[part]
+        )
+        together[part] = clusters.error(influence)
+    alone = 1 / np.sqrt(left)
+    return beyond / left, np.fmax(alone, together / left), alone
+
+
+def _score_influence(
+    fit: PaceFit, stays: Stays, rows: Ints, member: Floats, cross: Floats, log_pace: Floats
+) -> Floats:
+    """(n, k) what each stay adds to the scores of k groups, at the paces that these turn out to have.
+
+    At the paces of the fit, the effect itself would pass for a difference between reps: all of its
+    reps have fewer exits than expected.
+
+    Args:
+        rows: (m,) the stays of the stage; member: (m, k) which of them belong to each group.
+        cross: (k, parameters) how the model's own parameters move with each group.
+        log_pace: (k,) the one-step paces.
+    """
+    width, weights = fit.columns.shape[1], cross @ fit.spread.T
+    done = np.zeros((len(fit.columns), len(cross)))
+    doors = (
+        (weights[:, :width], stays.onward, fit.onward),
+        (weights[:, width:], stays.won, fit.won),
+    )
+    for weight, seen, expected in doors:
+        own = -(fit.columns @ weight.T)
+        own[rows] += member
+        done += own * (seen[:, None] - expected[:, None] * (1 + log_pace * own))
+    return done
 
 
 def _parameters(mix: int, groups: int, stages: int) -> tuple[Floats, Floats]:

@@ -62,6 +62,28 @@ def test_the_planted_bottleneck_comes_first_with_its_cause(
     assert first.dwell_p50_days > first.others_p50_days
 
 
+def test_each_finding_carries_its_evidence() -> None:
+    """Deals, amounts and examples are those of the deals that the finding speaks of."""
+    planted = (Bottleneck("Contract", "discount", slowdown=0.3),)
+    world = WorldParameters(deals=4000, years=2.0, seed=21, planted=planted)
+    with Warehouse.in_memory(generate(world)) as warehouse:
+        log = event_log(warehouse, as_of=end_of(world))
+        kinds = segments(warehouse, log, as_of=end_of(world))
+        found = bottlenecks(log, kinds, bootstrap=40)
+        rows = log.execute()
+    one = found[found.kind == "segment"].iloc[0]
+    slow = rows[(rows.activity == one.stage) & (kinds.discount > 0.2)]
+    deals = slow.drop_duplicates("case_id")
+    assert one.cases == len(deals)
+    assert one.amount == pytest.approx(deals.amount.astype(float).sum())
+    now = slow[(slow.outcome == "open") & slow.left_at.isna()]
+    assert one.open_now == len(now)
+    assert one.amount_now == pytest.approx(now.amount.astype(float).sum())
+    assert set(one.examples) <= set(deals.case_id)
+    assert one.examples[0] == now.sort_values("entered_at").case_id.iloc[0]
+    assert (found[found.kind == "stage"].amount > one.amount).all()
+
+
 @pytest.mark.slow
 def test_nine_in_ten_intervals_hold_the_true_cost() -> None:
     """Of eight, five or fewer would come one time in twenty-six by luck alone."""

@@ -75,10 +75,11 @@ def test_the_score_of_a_group_is_near_its_fitted_pace() -> None:
     stays, kinds, _ = world(6000, 3, slow=0.8)
     mix = np.hstack([kinds, 1 - kinds])
     group = (stays.visits.stage == 1) & (kinds[:, 1] == 1)
-    one_step, error = score_groups(fit_pace(stays, mix, None, []), stays, 1, [group])
+    one_step, error, alone = score_groups(fit_pace(stays, mix, None, []), stays, 1, [group])
     fitted = fit_pace(stays, mix, None, [group])
     assert abs(one_step[0] - fitted.slow[0]) < 0.5 * error[0]
     assert error[0] == pytest.approx(fitted.slow_se[0], rel=0.15)
+    assert error[0] >= alone[0]
 
 
 def conditions_of(kinds: np.ndarray, noise: int, seed: int) -> list[Condition]:
