@@ -7,6 +7,7 @@ out, so that no number is ever made up.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isnan
 from string import Formatter
 from typing import TYPE_CHECKING, Any
 
@@ -184,9 +185,10 @@ def worded(recommendations: pd.DataFrame, *, currency: str = "EUR") -> pd.DataFr
 
 def _words(row: pd.Series[Any], currency: str) -> tuple[str, str, str]:
     speaker = _Speaker(currency)
-    facts = dict(row["facts"])
-    if facts.get("examples"):
-        facts["example_ids"] = ", ".join(facts["examples"][:MOST_EXAMPLES])
+    facts = {name: value for name, value in row["facts"].items() if _is_known(value)}
+    ids = list(facts.get("examples", []))[:MOST_EXAMPLES]
+    if ids:
+        facts["example_ids"] = ", ".join(ids)
     if row["money"] != row["money"]:
         facts.pop("money", None)
     elif row["kind"] == "slow kind":
@@ -208,6 +210,11 @@ def _advice(kind: str, place: str, attribute: str) -> str:
         return IF_LOST.get(attribute, OTHERWISE_LOST)
     template = BY_ATTRIBUTE.get(attribute, OTHERWISE)
     return OF_ALL_STAGES if place == WHOLE and "{place}" in template else template
+
+
+def _is_known(value: Any) -> bool:
+    """Whether a fact is there: a file that keeps one row's facts holds an empty place in the others."""
+    return value is not None and not (isinstance(value, float) and isnan(value))
 
 
 class _Speaker(Formatter):

@@ -7,7 +7,7 @@ import re
 import subprocess
 from collections import defaultdict
 from datetime import datetime, timedelta
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from lxml import etree
 
 from salesops_ml.figures.map_abstraction import backbone, most_visited, shown_stages, widest_parents
 from salesops_ml.figures.map_graph import MOST_STAGES, Graph, build_graph
+from salesops_ml.figures.map_layout import lay_out
 from salesops_ml.figures.map_page import NODE_SHARES
 from salesops_ml.figures.map_text import width
 from salesops_ml.figures.process_map import draw_map, map_page
@@ -287,3 +288,19 @@ def test_very_long_names_are_cut_and_stay_inside() -> None:
         assert left >= 0
         assert left + need <= wide
     assert "…" in svg
+
+
+def test_at_every_position_of_a_map_of_forty_no_box_lies_over_another() -> None:
+    frames = frames_of(wandering(38, 300, 7))
+    assert len(frames[1]) == 40
+    seen = set()
+    for edge_share in (0.3, 0.5, 0.85, 1.0):
+        for node_share in NODE_SHARES:
+            layout = lay_out(build_graph(*frames, edge_share=edge_share, node_share=node_share))
+            boxes = [*layout.boxes.values(), *(label.box for label in layout.labels)]
+            seen.add((len(layout.boxes), len(layout.lines)))
+            assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+            assert all(box.x >= 0 and box.right <= layout.width for box in boxes)
+            assert all(box.y >= 0 and box.bottom <= layout.height for box in boxes)
+    assert len(seen) > 8
+    assert len(draw_map(*frames, edge_share=1.0).encode()) < 300_000

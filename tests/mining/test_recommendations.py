@@ -184,10 +184,10 @@ def test_the_order_is_by_what_it_rests_on_and_then_by_money() -> None:
 def test_the_list_survives_a_file(tmp_path: Path) -> None:
     frames = everything()
     frames["rework"]["finding"] = "in words"
-    told = worded(recommendations(**frames))
+    told = recommendations(**frames)
     told.to_parquet(tmp_path / "recommendations.parquet", index=False)
     back = pd.read_parquet(tmp_path / "recommendations.parquet")
-    assert back.finding.tolist() == told.finding.tolist()
+    assert worded(back)[list(SAID)].equals(worded(told)[list(SAID)])
     for facts, kept in zip(told.facts, back.facts, strict=True):
         assert {k: kept[k] for k, v in facts.items() if not isinstance(v, list)} == {
             k: v for k, v in facts.items() if not isinstance(v, list)
