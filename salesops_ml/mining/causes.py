@@ -166,9 +166,9 @@ def causes(
     tests = [
         test for question in questions(steps, stays, clock) for test in contrasts(question, known)
     ]
-    q_values = adjusted(tests)
+    p_values, q_values = p_and_q_values(tests)
     kept = _strongest(tests)
-    rows = [_row(steps, tests[k], float(q_values[k])) for k in kept]
+    rows = [_row(steps, tests[k], float(p_values[k]), float(q_values[k])) for k in kept]
     frame = pd.DataFrame(rows).reindex(columns=[*COLUMNS, "least"])
     frame = frame.sort_values(
         ["outcome", "finding", "least", "stage", "cause"],
@@ -211,14 +211,15 @@ def _among_peers(tests: Sequence[Contrast]) -> list[Contrast]:
     ]
 
 
-def adjusted(tests: Sequence[Contrast]) -> Floats:
-    """(k,) q-values of the tests, all being one family."""
+def p_and_q_values(tests: Sequence[Contrast]) -> tuple[Floats, Floats]:
+    """(k,) p-values of the tests, and their q-values, all being one family."""
     if not tests:
-        return np.zeros(0)
-    p_values = np.array([
-        two_sided(np.array([test.effect]), np.array([test.error]), test.reps)[0] for test in tests
-    ])  # fmt: skip
-    return np.asarray(false_discovery_control(p_values))
+        return np.zeros(0), np.zeros(0)
+    p_values = two_sided(
+        np.array([test.effect for test in tests]), np.array([test.error for test in tests]),
+        np.array([test.reps for test in tests]),
+    )  # fmt: skip
+    return p_values, np.asarray(false_discovery_control(p_values))
 
 
 def _block(
@@ -281,7 +282,7 @@ def _strongest(tests: Sequence[Contrast]) -> list[int]:
     return list(best.values())
 
 
-def _row(steps: Steps, test: Contrast, q_value: float) -> dict[str, Any]:
+def _row(steps: Steps, test: Contrast, p_value: float, q_value: float) -> dict[str, Any]:
     if test.condition.value.startswith("> ") and test.effect > 0:
         test = test.turned
     question, inside = test.question, test.condition.rows
@@ -296,7 +297,7 @@ def _row(steps: Steps, test: Contrast, q_value: float) -> dict[str, Any]:
         "value": test.condition.value,
         "finding": found,
         "least": test.least,
-        "p_value": two_sided(np.array([test.effect]), np.array([test.error]), test.reps)[0],
+        "p_value": p_value,
         "q_value": q_value,
         "cases": _deals_in(question, inside),
         "others": _deals_in(question, ~inside),
