@@ -50,9 +50,10 @@ def run(job: Job) -> None:
 
 
 def _forecast(job: Job, prepared: Prepared, model: DealScores, spec: FeatureSpec) -> None:
-    from salesops_ml.forecasts.backtest import backtest_revenue, default_origins
+    from salesops_ml.forecasts.backtest import default_origins, replay_revenue
     from salesops_ml.forecasts.combine import learn_weights
-    from salesops_ml.forecasts.revenue import fit_revenue_model
+    from salesops_ml.forecasts.history import read_history
+    from salesops_ml.forecasts.revenue import fit_revenue_model, forecast_trees
 
     settings: Settings = job.settings
     with job.warehouse() as warehouse:
@@ -67,20 +68,26 @@ def _forecast(job: Job, prepared: Prepared, model: DealScores, spec: FeatureSpec
             scorer = past_scorer(
                 warehouse, prepared.data, spec, settings, origins=origins, plain=plain
             )
-            record = backtest_revenue(
+            record = replay_revenue(
                 warehouse, scorer, origins=origins, settings=settings, as_of=as_of
             )
-            job.folder.write_frame("forecast_backtest", record)
+            job.folder.write_frame("forecast_backtest", record.main)
         with job.progress.step("forecast"):
             deals = open_deals(warehouse, spec, as_of=as_of)
             money = held_out_money(model, prepared.data, prepared.block, as_of=as_of)
             pipeline = scored_pipeline(deals, model.curves(deals), as_of=as_of, money=money)
-            weights = replace(learn_weights(record, shock=settings.forecast.shock), money=money)
+            learned = learn_weights(record.main, shock=settings.forecast.shock, trees=record.trees)
+            weights = replace(learned, money=money)
             revenue, forecast = fit_revenue_model(
                 warehouse, pipeline, as_of=as_of, settings=settings, weights=weights
             )
             revenue.save(job.folder.folder("models/revenue_forecast"))
             job.folder.write_frame("forecast", forecast)
+            if revenue.trees:
+                history = read_history(warehouse, as_of=as_of, settings=settings)
+                cuts = forecast_trees(revenue, pipeline, history)
+                job.folder.write_frame("forecast_trees", cuts)
+                job.folder.write_frame("forecast_trees_backtest", record.trees)
             outlook = quota_outlook(warehouse, forecast, as_of=as_of, settings=settings)
             job.folder.write_frame("quota_chance", outlook)
             if settings.forecast.renewals:

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from salesops_ml.errors import ConfigError
 from salesops_ml.fiscal_calendar import FiscalCalendar, Pattern
 from salesops_ml.periods import MONTH_NAMES, Weekday, fiscal_month
+from salesops_ml.process_settings import Process as Process
 from salesops_ml.source_settings import Frozen, Source
 from salesops_ml.source_settings import SyntheticSource as SyntheticSource
 
@@ -95,14 +96,6 @@ class Company(Frozen):
             except ValueError as error:
                 raise ValueError(f"`{day}` is no day; write one such as 2026-12-25") from error
         return value
-
-
-class Process(Frozen):
-    """The agreed sales process: stage order, time allowed, and the calendar that dwell is told in."""
-
-    stages: tuple[str, ...] = ()
-    expected_days: dict[str, float] = Field(default_factory=dict)
-    calendar: Literal["calendar", "working"] = "calendar"
 
 
 class Snapshots(Frozen):
@@ -208,6 +201,9 @@ class Forecast(Frozen):
     """Revenue forecasts: the tree of nodes, how far, and how often the past is replayed."""
 
     hierarchy: tuple[str, ...] = ("region", "team", "rep")
+    trees: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="further trees by name, such as products: [product]"
+    )
     months: int = Field(6, ge=1, le=36)
     samples: int = Field(1_000, ge=100)
     backtest_origins: int = Field(6, ge=0, description="past days replayed; 0 for none")
@@ -215,6 +211,14 @@ class Forecast(Frozen):
     learn_months: int = Field(24, ge=3, description="how far back rates and amounts are learned")
     shock: float = Field(0.1, ge=0, lt=1, description="shared fate of deals, before evidence")
     renewals: bool = Field(False, description="contracts with a term are followed to their renewal")
+
+    @field_validator("trees")
+    @classmethod
+    def _named(cls, trees: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for name, levels in trees.items():
+            if not name.strip() or "/" in name or not levels:
+                raise ValueError(f"tree `{name}` needs a name without `/`, and a list of levels")
+        return trees
 
 
 class Mining(Frozen):

@@ -16,6 +16,7 @@ from salesops_ml.app.report_kpis import build_kpis
 from salesops_ml.app.report_leaders import build_leaders
 from salesops_ml.app.report_method import build_method
 from salesops_ml.app.report_pipeline import build_pipeline
+from salesops_ml.app.report_trees import build_trees
 from salesops_ml.app.report_trust import build_trust
 from salesops_ml.app.run_folder import RunFolder
 from salesops_ml.figures.numbers import day
@@ -60,6 +61,7 @@ def _sections(files: RunFiles) -> dict[str, Any]:
         "dark": DARK,
         "headline": build_headline(files),
         "forecast": build_forecast(files),
+        "trees": build_trees(files),
         "change": build_change(files),
         "leaders": build_leaders(files),
         "bottlenecks": build_bottlenecks(files),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,19 +140,28 @@ def _nodes(files: RunFiles) -> tuple[Table | None, str]:
         ["mean", "node"], ascending=[False, True]
     )
     shown = list(order["node"][:MOST_NODES])
-    cells = [_cells(rows, node, periods, files.currency) for node in [*shown, "company"]]
-    heads = ["", f"won so far in {periods[0]}"]
-    for period in periods:
-        heads += [f"{period} in all", "80% range"]
+    names = {node: node_name(node) for node in shown} | {"company": "Company"}
+    cells = [
+        [name, *cells_ahead(rows, node, periods, files.currency)] for node, name in names.items()
+    ]
+    heads = heads_ahead(periods)
     left = len(order) - len(shown)
     words = f"{counted(left, 'smaller node')} are not listed but are in the total." if left else ""
     return Table(heads, cells, numeric=range(1, len(heads)), strong=True), words
 
 
-def _cells(rows: pd.DataFrame, node: str, periods: list[str], currency: str) -> list[str]:
+def heads_ahead(periods: Sequence[str]) -> list[str]:
+    """Heads of a table of nodes: a name, what is booked, and each period's mean and range."""
+    heads = ["", f"won so far in {periods[0]}"]
+    for period in periods:
+        heads += [f"{period} in all", "80% range"]
+    return heads
+
+
+def cells_ahead(rows: pd.DataFrame, node: str, periods: Sequence[str], currency: str) -> list[str]:
+    """A node's cells under `heads_ahead`, but for its name."""
     mine = rows[rows["node"] == node].set_index("period")
-    cells = ["Company" if node == "company" else node_name(node)]
-    cells.append(money(mine.loc[periods[0], "closed"], currency))
+    cells = [money(mine.loc[periods[0], "closed"], currency)]
     for period in periods:
         row = mine.loc[period]
         low, high = money(row["p10"], currency), money(row["p90"], currency)

@@ -10,12 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from salesops_ml.app.past_pipeline import (
-    PastPipeline,
-    corrected,
-    fit_past_pipeline,
-    money_factors,
-)
+from salesops_ml.app.past_pipeline import PastPipeline, fit_past_pipeline
+from salesops_ml.app.win_corrections import corrected, days_to_quarter_end, learn_corrections
 from salesops_ml.evaluation.splits import labels_at
 from salesops_ml.forecasts.backtest_scores import backtest_summary
 from salesops_ml.forecasts.history import read_history
@@ -46,7 +42,8 @@ def scored_pipeline(
         money: factors on what is won (`held_out_money`); the curves stay as they are where empty.
     """
     if len(money):
-        curves = corrected(curves, np.asarray(money, dtype=np.float64))
+        factors = np.asarray(money, dtype=np.float64)
+        curves = corrected(curves, factors, days_to_quarter_end(deals))
     return ScoredPipeline(
         as_of=as_of,
         deals=deals[["deal_id", "amount"]].reset_index(drop=True),
@@ -68,12 +65,12 @@ def held_out_money(
         data: every look with its outcome; `block`: which part each belongs to.
 
     Returns:
-        Factors for the near, middle and far future; none where no look was held out.
+        Factors as `learn_corrections` gives them; none where no look was held out.
     """
     held = data[(block == "test").to_numpy() & (data["as_of"] < pd.Timestamp(as_of)).to_numpy()]
     if held.empty:
         return ()
-    factors = money_factors(model.curves(held), held["amount"], labels_at(held, as_of))
+    factors = learn_corrections(model.curves(held), held, labels_at(held, as_of))
     return tuple(float(factor) for factor in factors)
 
 

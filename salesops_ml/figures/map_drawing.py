@@ -13,7 +13,15 @@ from salesops_ml.figures.map_labels import Label
 from salesops_ml.figures.map_layout import Layout, lay_out
 from salesops_ml.figures.map_legend import LEGEND_HEIGHT, legend
 from salesops_ml.figures.map_lines import DRAINING, FORWARD, Line
-from salesops_ml.figures.map_text import markup, short_count, short_time, wrapped
+from salesops_ml.figures.map_text import (
+    WIDE_FONTS,
+    cut,
+    markup,
+    short_count,
+    short_time,
+    width,
+    wrapped,
+)
 from salesops_ml.figures.map_words import headline, price, spoken, spoken_edge
 from salesops_ml.figures.numbers import known, money
 
@@ -21,9 +29,11 @@ NARROWEST = 960.0
 _SIDE = 20.0
 _TITLE, _LEAD, _REST = 15.0, 21.0, 14.0
 _RADIUS = 9.0
+_PRICE_SIZES = (14.0, 13.0, 12.0, 11.0, 10.0)
+_STATS_SIZES = (11.5, 11.0, 10.0, 9.0)
 
 
-def draw(graph: Graph, *, title: str, currency: str, interactive: bool) -> str:
+def draw(graph: Graph, *, title: str, currency: str, interactive: bool, styled: bool = True) -> str:
     """The map as an SVG element.
 
     Args:
@@ -31,6 +41,7 @@ def draw(graph: Graph, *, title: str, currency: str, interactive: bool) -> str:
         title: a line above the headline.
         currency: ISO code of the money.
         interactive: let stages and transitions take the focus, for a page that listens.
+        styled: carry the stylesheet along, for a picture that stands alone.
     """
     lead, rest = headline(graph, currency)
     room = max(lay_out(graph).width, NARROWEST) - 2 * _SIDE
@@ -45,13 +56,13 @@ def draw(graph: Graph, *, title: str, currency: str, interactive: bool) -> str:
         f'width="{wide:.0f}" height="{high:.0f}" role="{"group" if interactive else "img"}" '
         f'aria-label="{markup(f"{title}. {lead}. {rest}")}" '
         'style="max-width:100%;height:auto">',
-        f"<style>{stylesheet()}</style>",
+        f"<style>{stylesheet()}</style>" if styled else "",
         f'<rect class="paper" width="{wide:.0f}" height="{high:.0f}"/>',
-        *_header(title, lead, lines),
+        *_header(cut(title, room, _TITLE), cut(lead, room / WIDE_FONTS, _LEAD), lines),
         *_body(layout, currency, interactive),
     ]
     if layout.lines:
-        parts += legend(layout, currency, x=_SIDE, y=below, right=wide - _SIDE)
+        parts += legend(layout, currency, x=_SIDE, y=below, right=wide - _SIDE, both=interactive)
     return "".join([*parts, "</svg>\n"])
 
 
@@ -74,7 +85,7 @@ def _body(layout: Layout, currency: str, interactive: bool) -> Iterator[str]:
     most = max([node.weight for node in layout.graph.nodes], default=0.0)
     longest = max([known(n.half) or 0.0 for n in layout.graph.nodes if n.kind == OPEN], default=0.0)
     for node in layout.graph.nodes:
-        body = _node(layout, node, currency, most, longest)
+        body = _node(layout, node, currency, most, longest, interactive)
         if not interactive or node.kind == BEGIN:
             yield f"<g>{body}<title>{markup(spoken(node, currency))}</title></g>"
         else:
@@ -152,18 +163,22 @@ def _label(label: Label) -> str:
     )
 
 
-def _node(layout: Layout, node: Node, currency: str, most: float, longest: float) -> str:
+def _node(
+    layout: Layout, node: Node, currency: str, most: float, longest: float, interactive: bool
+) -> str:
     box, spot = layout.boxes[node.key], layout.spots[node.key]
     if node.kind == BEGIN:
         return _begin(box)
     if node.kind != OPEN:
         return "".join(_end_card(box, spot, currency))
-    look = "card"
-    if node.weight > 0:
-        look = f"cost{step_of(0.1 + 0.9 * node.weight / most)}"
-    elif most <= 0 and longest > 0 and known(node.half) is not None:
-        look = f"time{step_of(node.half / longest)}"
-    return "".join(_card(box, spot, currency, look))
+    by_time = "card"
+    if longest > 0 and known(node.half) is not None:
+        by_time = f"time{step_of(node.half / longest)}"
+    look = by_time
+    if most > 0:
+        look = f"cost{step_of(0.1 + 0.9 * node.weight / most)}" if node.weight > 0 else "card"
+    other = by_time if interactive and most > 0 else ""
+    return "".join(_card(box, spot, currency, look, other))
 
 
 def _begin(box: Box) -> str:
@@ -175,12 +190,14 @@ def _begin(box: Box) -> str:
     )
 
 
-def _card(box: Box, spot: Spot, currency: str, look: str) -> Iterator[str]:
+def _card(box: Box, spot: Spot, currency: str, look: str, by_time: str) -> Iterator[str]:
+    """An open stage; `by_time` is how it looks when a page asks for colours by time instead."""
     node, lines = spot.node, spot.lines
     first = node.rank == 1
     plain = "m" if look == "card" else ""
+    other = f'data-time="{by_time}" ' if by_time else ""
     yield (
-        f'<rect class="{look} f{" first" if first else ""}" x="{box.x:.1f}" y="{box.y:.1f}" '
+        f'<rect {other}class="{look} f{" first" if first else ""}" x="{box.x:.1f}" y="{box.y:.1f}" '
         f'width="{box.w:.1f}" height="{box.h:.1f}" rx="10" '
         f'stroke-width="{2.6 if first else 1.2}"/>'
     )
@@ -190,20 +207,28 @@ def _card(box: Box, spot: Spot, currency: str, look: str) -> Iterator[str]:
         yield _text(x, y + 15 * turn, line, spot.type_size, bold=True, middle=True)
     y += 15 * (len(lines) - 1) + 19
     stats = f"{short_count(node.cases)} deals · {short_time(node.half)}"
-    yield _text(x, y, stats, 11.5, middle=True, kind=plain)
+    yield _text(x, y, stats, _fitting(stats, box.w - 10, _STATS_SIZES), middle=True, kind=plain)
     if node.weight > 0:
         told = f"−{price(node, currency)} / month"
-        yield _text(x, y + 23, told, 14, bold=True, middle=True)
+        size = _fitting(told, box.w - 10, _PRICE_SIZES, bold=True)
+        yield _text(x, y + 23, told, size, bold=True, middle=True)
     elif node.open_now:
         worth = known(node.amount_now)
         told = f"{short_count(node.open_now)} open"
         told += f" · {money(worth, currency)}" if worth else ""
-        yield _text(x, y + 20, told, 11, middle=True, kind=plain)
+        size = _fitting(told, box.w - 10, _STATS_SIZES[1:])
+        yield _text(x, y + 20, told, size, middle=True, kind=plain)
     if node.rank:
         yield (
             f'<circle class="badge" cx="{box.x + 3:.1f}" cy="{box.y + 3:.1f}" r="12"/>'
             + _text(box.x + 3, box.y + 7.5, str(node.rank), 13, bold=True, middle=True)
         )
+
+
+def _fitting(words: str, room: float, sizes: tuple[float, ...], *, bold: bool = False) -> float:
+    """The largest of the sizes, in falling order, in which the words fit; else the smallest."""
+    fits = (size for size in sizes if width(words, size, bold=bold) * WIDE_FONTS <= room)
+    return next(fits, sizes[-1])
 
 
 def _end_card(box: Box, spot: Spot, currency: str) -> Iterator[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from salesops_ml.figures.map_graph import BEGIN, LOST, OPEN, OVER, WON, Edge, Graph, Node
-from salesops_ml.figures.map_text import NAME_SIZES, fit_name, width
+from salesops_ml.figures.map_text import NAME_SIZES, WIDE_FONTS, fit_name, width
 
 MOST_COLUMNS = 7
 NODE_WIDTH, NODE_HEIGHT = (122.0, 150.0), 88.0
@@ -116,7 +116,7 @@ def _card_width(graph: Graph) -> float:
     """The width that lets every name stand in its usual type, within bounds."""
     least, most = NODE_WIDTH
     needed = [
-        width(part, NAME_SIZES[0], bold=True) + (46 if node.kind in _ENDS else 18)
+        width(part, NAME_SIZES[0], bold=True) * WIDE_FONTS + (46 if node.kind in _ENDS else 14)
         for node in graph.nodes
         for part in node.name.split(" ")
     ]
@@ -124,7 +124,7 @@ def _card_width(graph: Graph) -> float:
 
 
 def _spot(node: Node, row: int, column: int, x: float, wide: float, height: float) -> Spot:
-    lines, size = fit_name(node.name, wide - (44 if node.kind in _ENDS else 14))
+    lines, size = fit_name(node.name, (wide - (44 if node.kind in _ENDS else 10)) / WIDE_FONTS)
     return Spot(node, row, column, x, wide, height, tuple(lines), size)
 
 

@@ -1,7 +1,9 @@
 """The map as a page of its own: click a stage or a line for the evidence, slide to see less or more.
 
 The page holds a finished drawing for each position of the sliders, so that every one of them is laid
-out well, and needs nothing from anywhere else.
+out well, and needs nothing from anywhere else. Its address says what is shown, so that a link leads
+to the same view: `process_map.html#edges=2&nodes=1&colour=time&at=n3` (positions of the sliders from
+0, what colours mean, and the stage or transition whose evidence is open).
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from salesops_ml.figures.map_colours import stylesheet
 from salesops_ml.figures.map_drawing import draw
 from salesops_ml.figures.map_graph import BEGIN, OPEN, SHARES, Edge, Graph, Node, build_graph
 from salesops_ml.figures.map_text import short_time
@@ -20,7 +23,7 @@ from salesops_ml.figures.numbers import UNKNOWN, count, days, known, money, perc
 if TYPE_CHECKING:
     import pandas as pd
 
-NODE_SHARES = (0.0, 0.01, 0.05, 0.2)
+NODE_SHARES = (0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5)
 EDGE_SHARES = tuple(share for share in SHARES if share in (0.5, 0.7, 0.85, 0.95, 0.995))
 _TEMPLATE = Path(__file__).with_name("map_page.html.j2")
 
@@ -48,9 +51,11 @@ def map_page(
     start = _start(levels)
     fullest = build_graph(*frames, edge_share=1.0)
     told = [node for node in fullest.nodes if node.facts]
+    ways = len(fullest.edges) + fullest.hidden_edges
+    open_stages = _open_count(fullest) + fullest.hidden_nodes
     data = {
-        "edges": [f"{len(row[0].edges)} shown" for row in levels],
-        "nodes": [f"{_open_count(graph)} shown" for graph in levels[0]] if levels else [],
+        "edges": [[f"{len(graph.edges)} of {ways} shown" for graph in row] for row in levels],
+        "nodes": [f"{_open_count(graph)} of {open_stages} shown" for graph in levels[0]],
         "pictures": numbers,
         "facts": _facts(fullest, levels, currency),
         "first": f"n{_first(told).key}" if told else "",
@@ -65,18 +70,20 @@ def map_page(
         table=_table(told, currency),
         order="dearest" if fullest.priced else "longest waits",
         pictures=pictures,
+        style=stylesheet(),
+        priced=fullest.priced,
         data=json.dumps(data, ensure_ascii=False).replace("<", "\\u003c"),
     )
 
 
 def _levels(frames: tuple[pd.DataFrame, ...]) -> list[list[Graph]]:
     """Graphs by position of the sliders: from few transitions to many, from all stages to few."""
-    shares: list[float | None] = [*EDGE_SHARES, None]
+    shares = sorted({*EDGE_SHARES, build_graph(*frames).edge_share})
     rows = [
         [build_graph(*frames, edge_share=share, node_share=least) for least in NODE_SHARES]
         for share in shares
     ]
-    rows = _distinct(sorted(rows, key=lambda row: len(row[0].edges)), lambda row: row[0].edges)
+    rows = _distinct(rows, lambda row: [graph.edges for graph in row])
     columns = _distinct(
         list(range(len(NODE_SHARES))),
         lambda turn: [[node.key for node in row[turn].nodes] for row in rows],
@@ -102,7 +109,7 @@ def _pictures(
     for row in levels:
         numbers.append([])
         for graph in row:
-            picture = draw(graph, title=title, currency=currency, interactive=True)
+            picture = draw(graph, title=title, currency=currency, interactive=True, styled=False)
             numbers[-1].append(drawn.setdefault(picture, len(drawn)))
     return list(drawn), numbers
 
@@ -148,12 +155,13 @@ def _node_entry(node: Node, currency: str) -> dict[str, Any]:
 
 
 def _edge_entry(edge: Edge, names: dict[int, str], currency: str) -> dict[str, Any]:
-    rows = [[label, value, False] for label, value in edge_facts(edge, currency)]
+    rows = [[label, value, label == "Cost of delay"] for label, value in edge_facts(edge, currency)]
+    found = edge.facts.get("examples")
     return {
         "title": f"{names[edge.source]} → {names[edge.target]}",
         "what": "Back to an earlier stage" if edge.back else "Transition",
         "rows": rows,
-        "examples": [],
+        "examples": [str(one) for one in found] if isinstance(found, Iterable) else [],
     }
 
 

@@ -14,6 +14,8 @@ _ADVANCE = {"narrow": 0.30, "wide": 0.90, "capital": 0.665, "other": 0.56}
 _BOLD = 1.06
 _BREAKS = " _-/."
 NAME_SIZES = (13.0, 12.0, 11.0, 10.0)
+WIDE_FONTS = 1.12
+"""How much wider than the usual fonts those are that some systems put in their place."""
 
 
 def width(text: str, size: float, *, bold: bool = False) -> float:
@@ -64,9 +66,9 @@ def fit_name(name: str, room: float) -> tuple[list[str], float]:
         if parts:
             return parts, size
     size = NAME_SIZES[-1]
-    longest = len(_cut(name, room, size).removesuffix("…"))
-    cut = min(longest, (len(name) + 1) // 2)
-    return [name[:cut], _cut(name[cut:], room, size)], size
+    longest = len(cut(name, room, size).removesuffix("…"))
+    turn = min(longest, (len(name) + 1) // 2)
+    return [name[:turn], cut(name[turn:], room, size)], size
 
 
 def _broken(name: str, room: float, size: float) -> list[str] | None:
@@ -81,7 +83,13 @@ def _broken(name: str, room: float, size: float) -> list[str] | None:
     return min(found)[1] if found else None
 
 
-def _cut(text: str, room: float, size: float) -> str:
+def cut(text: str, room: float, size: float) -> str:
+    """A bold line of at most `room` pixels, with `…` for what has no place.
+
+    Example:
+        >>> cut("Legal review of terms", 100, 12)
+        'Legal review…'
+    """
     if width(text, size, bold=True) <= room:
         return text
     while text and width(text + "…", size, bold=True) > room:

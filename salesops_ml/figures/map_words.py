@@ -114,7 +114,14 @@ def _known_rows(facts: dict[str, Any], currency: str) -> Rows:
 def edge_facts(edge: Edge, currency: str) -> Rows:
     """The evidence behind a transition."""
     facts = edge.facts
-    rows: Rows = [("Moves", count(edge.count)), ("Of all that leave", percent(edge.share))]
+    cost = known(facts.get("cost_per_month")) or 0.0
+    wins = known(facts.get("wins_per_month")) or 0.0
+    rows: Rows = []
+    if cost > 0 or wins > 0:
+        told = money(cost, currency) if cost > 0 else f"{plain(wins, 1)} wins"
+        rows.append(("Cost of delay", f"{told} a month"))
+    rows += [("Deals", count(facts["cases"])), ("Moves", count(edge.count)),
+             ("Of all that leave", percent(edge.share))]  # fmt: skip
     for name, label in (("dwell_p50_days", "Half of them leave within"),
                         ("dwell_p90_days", "Nine in ten leave within")):  # fmt: skip
         if known(facts.get(name)) is not None:

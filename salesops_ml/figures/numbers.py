@@ -49,7 +49,7 @@ def _short(number: float, trim: bool) -> str:
     rounded = float(f"{number:.{FIGURES - 1}e}")
     size, letter = next((size, letter) for size, letter in SCALES if rounded >= size)
     share = rounded / size
-    whole = len(f"{share:.0f}") if share < 999.5 else FIGURES
+    whole = len(str(int(share)))
     text = f"{share:.{max(FIGURES - whole, 0)}f}"
     if trim and "." in text:
         text = text.rstrip("0").rstrip(".")

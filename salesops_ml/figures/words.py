@@ -102,6 +102,16 @@ def sentence_case(name: str) -> str:
     return words[:1].upper() + words[1:]
 
 
+def node_path(node: str) -> str:
+    """A path in a tree without the company, its parts set apart.
+
+    Example:
+        >>> node_path("company/EMEA/A%2FB")
+        'EMEA · A/B'
+    """
+    return " · ".join(part.replace("%2F", "/") for part in node.split("/")[1:])
+
+
 def node_name(node: str) -> str:
     """The last part of a path in the company's tree.
 

@@ -32,6 +32,7 @@ from salesops_ml.forecasts.outlook import Outlook, local_day
 from salesops_ml.forecasts.pipeline_roll_up import ScoredPipeline
 from salesops_ml.forecasts.projection import Projection, period_rows
 from salesops_ml.forecasts.revenue import placed
+from salesops_ml.forecasts.trees import COLUMN
 from salesops_ml.periods import Grain, Period
 from salesops_ml.settings import Settings
 from salesops_ml.warehouse import Warehouse
@@ -76,26 +77,90 @@ def backtest_revenue(
     Raises:
         UsageError: an origin is not before `as_of`.
     """
+    return replay_revenue(warehouse, scorer, origins=origins, settings=settings, as_of=as_of).main
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """The record of the past: rows of the main tree by every method, and of further trees by ours.
+
+    Attributes:
+        main: as `backtest_revenue` gives it.
+        trees: its columns and `tree`; methods `ours` and `bottom_up`, without the company.
+    """
+
+    main: pd.DataFrame
+    trees: pd.DataFrame
+
+
+def replay_revenue(
+    warehouse: Warehouse,
+    scorer: Scorer,
+    *,
+    origins: Sequence[datetime],
+    settings: Settings,
+    as_of: datetime,
+) -> Replayed:
+    """`backtest_revenue`, with the further trees of the configuration beside the main one."""
     late = [origin for origin in origins if origin >= as_of]
     if late:
         raise UsageError(
             f"`origins` holds {late[0]}, not before `as_of` {as_of}; choose earlier days"
         )
     replays: list[_Replay] = []
+    further: list[_Replay] = []
     evidence = Evidence.read(warehouse)
     for origin in sorted(set(origins)):
         history = read_history(warehouse, as_of=origin, settings=settings)
-        weights = learn_weights(_lessons(replays, history), shock=settings.forecast.shock)
+        weights = learn_weights(
+            _lessons(replays, history),
+            shock=settings.forecast.shock,
+            trees=_lessons(further, history),
+        )
         model = learn_revenue_model(history, settings, weights)
-        projection = model.project(placed(scorer(origin), history))
+        pipeline = placed(scorer(origin), history)
+        projection = model.project(pipeline)
         day = Day(history, evidence.known(origin), model)
         rows = _all_methods(projection, day, settings.forecast.hierarchy)
         replays.append(_Replay(history.organisation, rows.assign(origin=pd.Timestamp(origin))))
+        further += _tree_replays(model, pipeline, projection, history, settings)
     if not replays:
-        return _NOTHING.copy()
+        return Replayed(_NOTHING.copy(), _NOTHING.assign(tree=None))
     final = read_history(warehouse, as_of=as_of, settings=settings)
+    return Replayed(_held(replays, final), _held(further, final))
+
+
+def _held(replays: Sequence[_Replay], final: History) -> pd.DataFrame:
+    """Rows whose periods are over, beside what came."""
+    columns = [*COLUMNS, *(["tree"] if any(one.tree for one in replays) else [])]
+    if not replays:
+        return _NOTHING.assign(tree=None)
     judged = pd.concat([_judged(one, final) for one in replays], ignore_index=True)
-    return judged[judged["actual"].notna()].reset_index(drop=True)[[*COLUMNS]]
+    return judged[judged["actual"].notna()].reset_index(drop=True)[columns]
+
+
+def _tree_replays(
+    model: RevenueModel,
+    pipeline: ScoredPipeline,
+    main: Projection,
+    history: History,
+    settings: Settings,
+) -> list[_Replay]:
+    """What was said of the nodes of each further tree, with and without lessons."""
+    done = []
+    factors = main.factors(model.weights)
+    for name, projection in model.project_trees(pipeline).items():
+        levels = settings.forecast.trees[name]
+        ours = projection.frame(model.weights, factors=factors).assign(method="ours")
+        plain = projection.frame().assign(method="bottom_up")
+        rows = pd.concat([ours, plain], ignore_index=True)
+        rows = rows[rows["node"] != ROOT].reset_index(drop=True)
+        rows["level"] = np.array([ROOT, *levels], dtype=object)[rows["node"].map(depth)]
+        rows = _dated(rows, projection.view).assign(
+            tree=name, origin=pd.Timestamp(history.as_of), variance=np.nan, loading=np.nan
+        )
+        done.append(_Replay(history.organisation, rows, name, levels))
+    return done
 
 
 def default_origins(
@@ -132,6 +197,8 @@ class _Replay:
 
     organisation: Organisation
     rows: pd.DataFrame
+    tree: str = ""
+    levels: tuple[str, ...] | None = None
 
     def teaching(self, as_of: datetime) -> _Replay:
         """Only what lessons are drawn from: the parts of our forecast, of periods over by `as_of`."""
@@ -265,9 +332,9 @@ def _judged(replay: _Replay, history: History) -> pd.DataFrame:
     """The replay's rows with the amounts that came, as known in `history`; NaN while running."""
     rows = replay.rows
     won = history.won
-    leaf = replay.organisation.place(won)
+    leaf = replay.organisation.place(won, replay.levels)
     joined_later = leaf.str.split("/").map(lambda parts: UNKNOWN in parts)
-    leaf = leaf.where(~joined_later, won["node"])
+    leaf = leaf.where(~joined_later, won[COLUMN + replay.tree if replay.tree else "node"])
     periods = rows[["begins", "ends"]].drop_duplicates()
     actual: dict[tuple[pd.Timestamp, pd.Timestamp], dict[str, float]] = {}
     for begin, end in periods.itertuples(index=False):

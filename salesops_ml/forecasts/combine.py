@@ -57,9 +57,11 @@ class Weights:
         series: weight of the series model; likewise.
         distances: months to the end of the period at which `lift` and `series` are told, rising; in
             between they go in straight lines, beyond they stay. Whole months from 1 where empty.
-        money: factors on what open deals win in the near, middle and far future, from deals that the
-            deal model has not learned from (`app.past_pipeline`); empty where none are known.
-        widths: `grain/level` (such as month/0) -> width factors of the 80 % and 95 % intervals.
+        money: factors on what open deals win in the near, middle and far future, and by part of the
+            quarter, from deals that the deal model has not learned from (`app.win_corrections`); empty
+            where none are known.
+        widths: `grain/level` (such as month/0), or `grain/tree/level` of a further tree -> width factors
+            of the 80 % and 95 % intervals.
         origins: how many replayed days the lessons rest on.
 
     Example:
@@ -88,9 +90,13 @@ class Weights:
         knots = self.distances or tuple(range(1, len(values) + 1))
         return np.asarray(np.interp(months, knots, values), dtype=np.float64)
 
-    def width(self, grain: str, depth: int) -> tuple[float, float]:
-        """Factors on the half-widths of the 80 % and 95 % intervals; 1 where nothing is known."""
-        return self.widths.get(f"{grain}/{depth}", (1.0, 1.0))
+    def width(self, grain: str, depth: int, tree: str = "") -> tuple[float, float]:
+        """Factors on the half-widths of the 80 % and 95 % intervals; 1 where nothing is known.
+
+        A further tree's own are those of its level, else those of the main tree's.
+        """
+        main = self.widths.get(f"{grain}/{depth}", (1.0, 1.0))
+        return self.widths.get(f"{grain}/{tree}/{depth}", main) if tree and depth else main
 
     def to_json(self) -> str:
         """As JSON that `from_json` reads back equal."""
@@ -106,16 +112,20 @@ class Weights:
         return cls(values["shock"], lift, series, widths, values["origins"], distances, money)
 
 
-def learn_weights(replayed: pd.DataFrame, *, shock: float) -> Weights:
+def learn_weights(
+    replayed: pd.DataFrame, *, shock: float, trees: pd.DataFrame | None = None
+) -> Weights:
     """Learn from the rows of a backtest whose periods have ended (`actual` known).
 
     Args:
         replayed: rows of `backtest_revenue`; methods `bottom_up` and `series` are used.
         shock: what to assume of the shared shock before evidence.
+        trees: rows of further trees, as `replay_revenue` gives them.
     """
     ended = replayed[replayed["actual"].notna()] if len(replayed) else replayed
     if ended.empty:
         return Weights(shock=shock)
+    further = {} if trees is None or trees.empty else _tree_widths(trees)
     ours = ended[ended["method"] == "bottom_up"]
     company = ours[(ours["node"] == ROOT) & (ours["grain"] == "month")]
     series = ended[(ended["method"] == "series") & (ended["node"] == ROOT)]
@@ -130,7 +140,7 @@ def learn_weights(replayed: pd.DataFrame, *, shock: float) -> Weights:
         shock=_learned_shock(company, shock),
         lift=lift,
         series=_series_weights(pairs, lift, knots),
-        widths=_widths(ours),
+        widths=_widths(ours) | further,
         origins=int(ended["origin"].nunique()),
         distances=knots if lift else (),
     )
@@ -251,6 +261,17 @@ def _widths(ours: pd.DataFrame) -> dict[str, tuple[float, float]]:
             _width(rows, "p10", "p90", 0.8), _width(rows, "p025", "p975", 0.95),
         )  # fmt: skip
     return found
+
+
+def _tree_widths(trees: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    told = trees[(trees["method"] == "bottom_up") & trees["actual"].notna()]
+    return {
+        f"{grain}/{tree}/{depth}": factors
+        for tree, rows in told.groupby("tree")
+        for (grain, _, depth), factors in (
+            (key.partition("/"), factors) for key, factors in _widths(rows).items()
+        )
+    }
 
 
 def _width(rows: pd.DataFrame, low: str, high: str, level: float) -> float:

@@ -24,6 +24,8 @@ _ENOUGH = 40
 _FEW = 10
 """Errors over all steps below which a normal law with growing variance is assumed."""
 _MOST_ORIGINS, _ERRORS_WANTED = 24, 200
+_SEASONS_TO_HALF, _PERIODS_TO_HALF = 2, 12
+"""After how long a change counts for half in a series' scale."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +88,21 @@ def widths_from(errors: list[Floats], scale: Floats, levels: Sequence[int]) -> d
 
 
 def series_scale(batch: Batch) -> Floats:
-    """Mean absolute change from period to period, season taken out; (series,)."""
+    """Mean absolute change from period to period, season taken out; (series,).
+
+    Recent changes count for more, one of two seasons (12 periods at least) ago for half: a series that
+    has grown since its beginning moves by more than it did on average. A plain mean makes the next
+    steps' intervals too narrow.
+    """
     indices = seasonal_indices(batch)
     plain = batch.values - indices[:, batch.phases()]
     change = np.abs(np.diff(plain, axis=1))
-    both = batch.known[:, :-1]
-    steps = np.maximum(both.sum(axis=1), 1)
+    half_life = max(_SEASONS_TO_HALF * batch.season, _PERIODS_TO_HALF)
+    recent = 0.5 ** (np.arange(batch.periods - 1)[::-1] / half_life)
+    weight = np.where(batch.known[:, :-1], recent, 0.0)
     size = np.where(batch.known, np.abs(batch.values), 0.0).sum(axis=1) / batch.length
-    moved = np.where(both, np.where(np.isnan(change), 0.0, change), 0.0).sum(axis=1) / steps
+    total = np.maximum(weight.sum(axis=1), 1e-300)
+    moved = (weight * np.where(np.isnan(change), 0.0, change)).sum(axis=1) / total
     return np.asarray(np.where(batch.length > 1, np.maximum(moved, 1e-9 * size), 0.5 * size))
 
 

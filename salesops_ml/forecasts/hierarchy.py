@@ -134,8 +134,8 @@ class Organisation:
     """Who belonged where, as known on one day; it places deals in the tree.
 
     Attributes:
-        levels: names of the levels, top down.
-        values: for each level, the value by the id that it hangs on.
+        levels: names of the main tree's levels, top down.
+        values: for each level of any tree, the value by the id that it hangs on.
         left: reps known to have left.
     """
 
@@ -143,10 +143,14 @@ class Organisation:
     values: dict[str, tuple[str, pd.Series[str]]]
     left: frozenset[str]
 
-    def place(self, deals: pd.DataFrame) -> pd.Series[str]:
-        """The leaf of each deal (rows with deal_id, rep_id, account_id, product, pipeline)."""
+    def place(self, deals: pd.DataFrame, levels: Sequence[str] | None = None) -> pd.Series[str]:
+        """The leaf of each deal (rows with deal_id, rep_id, account_id, product, pipeline).
+
+        Args:
+            levels: of another tree, which `read_organisation` was told of; the main one's by default.
+        """
         path = pd.Series(ROOT, index=deals.index, dtype=object)
-        for level in self.levels:
+        for level in self.levels if levels is None else levels:
             key, by_id = self.values[level]
             held = deals[key] if level in _OWN else deals[key].map(by_id)
             codes, values = pd.factorize(held)
@@ -162,9 +166,13 @@ class Organisation:
 
 
 def read_organisation(
-    warehouse: Warehouse, levels: Sequence[str], *, as_of: datetime
+    warehouse: Warehouse, levels: Sequence[str], *, as_of: datetime, others: Sequence[str] = ()
 ) -> Organisation:
     """The organisation as known at `as_of`.
+
+    Args:
+        levels: of the main tree, top down.
+        others: levels of further trees.
 
     Raises:
         ConfigError: a level is no attribute that a tree can be built from.
@@ -172,7 +180,7 @@ def read_organisation(
     reps = _versions(warehouse, "reps", "rep_id", as_of)
     accounts = _versions(warehouse, "accounts", "account_id", as_of)
     values: dict[str, tuple[str, pd.Series[str]]] = {}
-    for level in levels:
+    for level in dict.fromkeys([*levels, *others]):
         if level in _OWN:
             values[level] = (_OWN[level], pd.Series(dtype=object))
         elif level in _REP:
@@ -192,7 +200,8 @@ def _fixed(warehouse: Warehouse, level: str) -> pd.Series[str]:
     if column is None:
         known = [*_OWN, *_REP, *_ACCOUNT, *_DEAL_FIXED, *extra]
         raise ConfigError(
-            f"`forecast.hierarchy` names `{level}`, which is no level; it can be: {', '.join(known)}"
+            f"`forecast.hierarchy` or `forecast.trees` names `{level}`, which is no level; it can be: "
+            f"{', '.join(known)}"
         )
     deals = warehouse.table("deals")
     frame = deals.select("deal_id", value=deals[column].cast("string")).to_pyarrow().to_pandas()

@@ -17,6 +17,7 @@ import pandas as pd
 from salesops_ml.errors import DataError
 from salesops_ml.forecasts.exchange import at_latest_rates
 from salesops_ml.forecasts.hierarchy import Organisation, read_organisation
+from salesops_ml.forecasts.trees import place_in_trees
 from salesops_ml.periods import Period
 from salesops_ml.settings import Settings
 from salesops_ml.snapshots.closings import closings, staged_events
@@ -39,7 +40,7 @@ class History:
             lost, as known), closed_at, amount (company currency, NaN where not known),
             own_amount (in the deal's own currency, by its history alone), rep_id, account_id,
             product, pipeline, stage, probability (the CRM's, of that stage), expected_close_date,
-            node (leaf path).
+            node (leaf path), and the leaf path in each further tree (`trees.COLUMN` and its name).
         amounts: the amount's history: deal_id, changed_at, value; sorted. Empty where none is kept.
         organisation: who belonged where.
         revalued: whether open deals in foreign money stand at the last rate known at `as_of`; if not,
@@ -100,10 +101,13 @@ def read_history(warehouse: Warehouse, *, as_of: datetime, settings: Settings) -
         deals["amount"] = at_latest_rates(
             warehouse, deals, amounts, as_of=as_of, base_currency=company.base_currency
         )
-    organisation = read_organisation(warehouse, settings.forecast.hierarchy, as_of=as_of)
+    asked = settings.forecast
+    others = [level for levels in asked.trees.values() for level in levels]
+    organisation = read_organisation(warehouse, asked.hierarchy, as_of=as_of, others=others)
     deals["node"] = organisation.place(deals)
-    terms = _terms(warehouse) if settings.forecast.renewals else None
-    return History(as_of, deals[[*COLUMNS]], amounts, organisation, revalued, terms)
+    deals = place_in_trees(deals[[*COLUMNS]], organisation, asked.trees)
+    terms = _terms(warehouse) if asked.renewals else None
+    return History(as_of, deals, amounts, organisation, revalued, terms)
 
 
 def _begun(warehouse: Warehouse, as_of: datetime, settings: Settings) -> pd.DataFrame:

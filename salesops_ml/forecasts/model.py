@@ -7,7 +7,7 @@ keep it and load it without running anybody's code.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,14 @@ from salesops_ml.forecasts.hierarchy import ROOT, Tree
 from salesops_ml.forecasts.history import History
 from salesops_ml.forecasts.lag_to_win import LateRates, late_rates
 from salesops_ml.forecasts.monthly import monthly_series, next_months
-from salesops_ml.forecasts.new_deals import NewDealRates, learn_new_deals, simulate_new_deals
+from salesops_ml.forecasts.new_deals import (
+    NewDealRates,
+    NewRevenue,
+    learn_new_deals,
+    simulate_new_deals,
+)
 from salesops_ml.forecasts.outlook import Outlook, outlook
-from salesops_ml.forecasts.pipeline_roll_up import ScoredPipeline, roll_up
+from salesops_ml.forecasts.pipeline_roll_up import OpenRevenue, ScoredPipeline, roll_up
 from salesops_ml.forecasts.projection import COLUMNS, Closed, Projection
 from salesops_ml.forecasts.renewals import (
     DueRenewals,
@@ -34,6 +39,8 @@ from salesops_ml.forecasts.renewals import (
     read_contracts,
     with_renewals,
 )
+from salesops_ml.forecasts.saved_model import parts_of, plain
+from salesops_ml.forecasts.trees import COLUMN, FurtherTree, learn_further_tree
 from salesops_ml.settings import Company, Settings
 
 VERSION = 1
@@ -61,6 +68,7 @@ class RevenueModel:
         samples, seed: of the simulation.
         renewals: contracts that end in the months ahead and have no deal yet; None where renewals are
             not followed.
+        trees: other ways to cut the same revenue.
         table: the company's rows of the last forecast made, for `forecast`.
     """
 
@@ -79,6 +87,7 @@ class RevenueModel:
     samples: int
     seed: int
     renewals: DueRenewals | None = None
+    trees: tuple[FurtherTree, ...] = ()
     table: tuple[dict[str, Any], ...] = ()
 
     @property
@@ -98,35 +107,74 @@ class RevenueModel:
             ModelError: the pipeline was scored on another day, or is not placed in the tree.
         """
         self._check(pipeline)
-        view, tree = self.view, self.tree
+        luck = self._luck()
+        opened = self._opened(pipeline, self.tree, "node", luck)
+        return self._projected(self.tree, self.closed, opened, self._new(luck))
+
+    def project_trees(self, pipeline: ScoredPipeline) -> dict[str, Projection]:
+        """The same futures over each of `trees`, by name; what `project` says of the company holds.
+
+        Raises:
+            ModelError: the pipeline was scored on another day, or is not placed in a tree.
+        """
+        self._check(pipeline)
+        done = {}
+        for turn, one in enumerate(self.trees):
+            luck, tree = self._luck(), Tree.over(one.leaves)
+            opened = self._opened(pipeline, tree, COLUMN + one.name, luck)
+            new = self._new(luck)
+            size = new.mean.sum() / max(self.new_deals.expected_wins().sum(), 1e-12)
+            rng = np.random.default_rng([self.seed, turn])
+            shared = replace(
+                new,
+                mean=one.mean(new.mean),
+                samples=one.samples(new.samples, new.mean, float(size), rng),
+            )
+            done[one.name] = self._projected(tree, one.closed, opened, shared, one.name)
+        return done
+
+    def _luck(self) -> _Luck:
+        """The chance of the simulation, the same whenever it is asked for."""
         rng = np.random.default_rng([self.seed, int(self.as_of.replace(tzinfo=UTC).timestamp())])
-        factor = rng.standard_normal(self.samples)
-        shock = self.weights.shock
-        opened = roll_up(
+        return _Luck(rng, rng.standard_normal(self.samples))
+
+    def _opened(
+        self, pipeline: ScoredPipeline, tree: Tree, column: str, luck: _Luck
+    ) -> OpenRevenue:
+        return roll_up(
             pipeline,
             self.amounts,
-            tree.places(pipeline.deals["node"]),
+            tree.places(pipeline.deals[column]),
             leaf_count=len(tree.leaves),
-            ends=view.ends,
+            ends=self.view.ends,
             rhythm=self.new_deals.rhythm,
             late=self.late,
-            factor=factor,
-            shock=shock,
-            rng=rng,
+            factor=luck.factor,
+            shock=self.weights.shock,
+            rng=luck.rng,
         )
-        new = simulate_new_deals(self.new_deals, factor=factor, shock=shock, rng=rng)
-        if self.renewals is not None:
-            new = with_renewals(new, self.renewals, factor=factor, shock=shock, rng=rng)
+
+    def _new(self, luck: _Luck) -> NewRevenue:
+        shared: dict[str, Any] = {
+            "factor": luck.factor, "shock": self.weights.shock, "rng": luck.rng,
+        }  # fmt: skip
+        new = simulate_new_deals(self.new_deals, **shared)
+        return new if self.renewals is None else with_renewals(new, self.renewals, **shared)
+
+    def _projected(
+        self, tree: Tree, closed: Closed, opened: OpenRevenue, new: NewRevenue, name: str = ""
+    ) -> Projection:
         return Projection(
             tree=tree,
-            view=view,
-            closed=self.closed,
+            view=self.view,
+            closed=closed,
             open_mean=opened.mean,
             new_mean=new.mean,
             samples=opened.samples + new.samples,
             variance=opened.variance + new.variance,
             loading=opened.loading + new.loading,
             series_future=self.series_future(),
+            name=name,
         )
 
     def series_future(self) -> Floats:
@@ -197,7 +245,7 @@ class RevenueModel:
         """Write `revenue_model.json` into `folder`."""
         path = Path(folder) / FILE
         path.parent.mkdir(parents=True, exist_ok=True)
-        values = {"version": VERSION} | _plain(self)
+        values = {"version": VERSION} | plain(self)
         path.write_text(json.dumps(values, sort_keys=True, indent=1), encoding="utf-8")
         return path
 
@@ -217,7 +265,7 @@ class RevenueModel:
         if version != VERSION:
             raise ModelError(f"{path}: version {version}; this package reads {VERSION}, fit again")
         try:
-            return _read(values)
+            return cls(**parts_of(values))
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"{path}: is damaged at {error}; fit and save again") from error
 
@@ -227,10 +275,20 @@ class RevenueModel:
                 f"the pipeline was scored as of {pipeline.as_of}, the revenue model learned as of"
                 f" {self.as_of}; use one day for both"
             )
-        if "node" not in pipeline.deals.columns:
-            raise ModelError(
-                "the pipeline's deals lack `node`; `forecast_revenue` places them, or add leaf paths"
-            )
+        for column in ("node", *(COLUMN + one.name for one in self.trees)):
+            if column not in pipeline.deals.columns:
+                raise ModelError(
+                    f"the pipeline's deals lack `{column}`; `forecast_revenue` places them, or add leaf"
+                    " paths"
+                )
+
+
+@dataclass(frozen=True)
+class _Luck:
+    """Where chance comes from, and the factor that all deals of a sample share."""
+
+    rng: np.random.Generator
+    factor: Floats
 
 
 def learn_revenue_model(
@@ -293,7 +351,19 @@ def learn_revenue_model(
         samples=asked.samples,
         seed=settings.seed,
         renewals=_due(history, contracts, leaves, view),
-    )
+        trees=tuple(
+            learn_further_tree(
+                name, levels, asked.hierarchy, deals, leaves, won[_recent(won, history.as_of)],
+                (pd.Timestamp(view.month_opened), pd.Timestamp(view.quarter_opened)),
+            )
+            for name, levels in asked.trees.items()
+        ),
+    )  # fmt: skip
+
+
+def _recent(won: pd.DataFrame, as_of: datetime) -> pd.Series[bool]:
+    """Deals won in the last twelve months."""
+    return won["closed_at"] >= _months_before(as_of, 12)
 
 
 def _due(
@@ -328,50 +398,3 @@ def _places_of(paths: frozenset[str], leaves: tuple[str, ...]) -> Ints:
 
 def _months_before(moment: datetime, months: int) -> datetime:
     return moment - pd.Timedelta(days=months * _MONTH_DAYS).to_pytimedelta()
-
-
-def _plain(value: Any) -> Any:
-    """Dataclasses, arrays, settings and dates as what JSON knows."""
-    if isinstance(value, Company):
-        return value.model_dump(mode="json")
-    if is_dataclass(value) and not isinstance(value, type):
-        return {entry.name: _plain(getattr(value, entry.name)) for entry in fields(value)}
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    return value.isoformat() if isinstance(value, datetime) else value
-
-
-def _read_renewals(values: dict[str, Any] | None) -> DueRenewals | None:
-    if values is None:
-        return None
-    return DueRenewals(
-        np.array(values["leaf"], dtype=np.int64),
-        np.array(values["month"], dtype=np.int64),
-        *(np.array(values[name]) for name in ("chance", "amount", "ratios")),
-    )
-
-
-def _read(values: dict[str, Any]) -> RevenueModel:
-    """The inverse of `_plain`."""
-    rates: dict[str, Any]
-    rates = {k: np.array(v) if isinstance(v, list) else v for k, v in values["new_deals"].items()}
-    return RevenueModel(
-        as_of=datetime.fromisoformat(values["as_of"]),
-        months=values["months"],
-        company=Company.model_validate(values["company"]),
-        leaves=tuple(values["leaves"]),
-        closed=Closed(**{key: np.array(part) for key, part in values["closed"].items()}),
-        amounts=ClosingAmounts(
-            np.array(values["amounts"]["ratios"]), values["amounts"]["unpriced"]
-        ),
-        new_deals=NewDealRates(**rates),
-        late=LateRates(**values["late"]),
-        series_mean=np.array(values["series_mean"]),
-        series_deviation=np.array(values["series_deviation"]),
-        trailing=np.array(values["trailing"]),
-        weights=Weights.from_json(json.dumps(values["weights"])),
-        samples=values["samples"],
-        seed=values["seed"],
-        renewals=_read_renewals(values.get("renewals")),
-        table=tuple(values["table"]),
-    )

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from salesops_ml.errors import DataError
+from salesops_ml.errors import DataError, UsageError
 from salesops_ml.forecasts.batch import Floats
 
 COLUMNS = ("unique_id", "ds", "y")
+LARGEST = 1e150
+"""Largest value that can be worked on."""
 
 
 @dataclass(frozen=True)
@@ -47,19 +49,62 @@ def read_panel(panel: pd.DataFrame, freq: str | int) -> tuple[list[Series], Cale
     """The series of a panel, sorted by name.
 
     Raises:
-        DataError: a column is missing, a value is not finite, a date stands twice or off the calendar.
+        UsageError: `freq` is unknown, or does not fit the kind of `ds`.
+        DataError: a column is missing, a name or date is empty, a value is not finite or beyond 1e150,
+            a date stands twice or off the calendar.
     """
     missing = [name for name in COLUMNS if name not in panel.columns]
     if missing:
         raise DataError(f"panel lacks column `{missing[0]}`; it needs unique_id, ds and y")
     if panel.empty:
         raise DataError("panel holds no rows; give at least one value for each series")
-    frame = panel.loc[:, list(COLUMNS)].sort_values(["unique_id", "ds"], kind="stable")
+    frame = with_stamps(panel.loc[:, list(COLUMNS)], freq)
+    _check_names(frame)
+    if not pd.api.types.is_numeric_dtype(frame["unique_id"].dtype):
+        frame = frame.assign(unique_id=frame["unique_id"].astype(str))
+    frame = frame.sort_values(["unique_id", "ds"], kind="stable")
     _check(frame)
     start = frame["ds"].min()
     calendar = Calendar(int(start) if isinstance(freq, int) else start, freq)
     frame = frame.assign(place=_places(frame, calendar))
     return [_series(str(name), rows) for name, rows in frame.groupby("unique_id")], calendar
+
+
+def with_stamps(panel: pd.DataFrame, freq: str | int) -> pd.DataFrame:
+    """The panel with `ds` as moments where `freq` is a frequency; text and dates are read.
+
+    Raises:
+        UsageError: `freq` is a whole number and `ds` are not, or the other way round.
+        DataError: a `ds` is empty or no date.
+    """
+    _check_freq(freq)
+    if "ds" not in panel.columns:
+        return panel
+    stamps = panel["ds"]
+    whole, numbers = (
+        test(stamps.dtype)
+        for test in (pd.api.types.is_integer_dtype, pd.api.types.is_numeric_dtype)
+    )
+    if isinstance(freq, int):
+        if not whole:
+            raise UsageError(
+                f"`freq` is {freq}, a step of whole numbers, and `ds` are {stamps.dtype};"
+                ' give whole numbers, or a frequency such as "MS"'
+            )
+        return panel
+    if numbers:
+        raise UsageError(
+            f"`freq` is {freq!r}, a frequency of dates, and `ds` are {stamps.dtype};"
+            " give dates, or a whole number as `freq`"
+        )
+    read = pd.to_datetime(stamps, errors="coerce")
+    if read.isna().any():
+        row = panel.loc[read.isna().to_numpy()].iloc[0]
+        name = row.get("unique_id", "?")
+        raise DataError(
+            f"series `{name}`: `ds` is {row.ds}, not a date; correct it or remove the row"
+        )
+    return panel.assign(ds=read)
 
 
 def regressor_names(panel: pd.DataFrame) -> list[str]:
@@ -84,8 +129,43 @@ def split_future(panel: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return panel[~ahead], panel[ahead]
 
 
+def _check_freq(freq: str | int) -> None:
+    if isinstance(freq, int) and freq < 1:
+        raise UsageError(f"`freq` is {freq}; give a step of at least 1")
+    try:
+        pd.tseries.frequencies.to_offset(str(freq) if not isinstance(freq, int) else "D")
+    except ValueError as error:
+        raise UsageError(
+            f"`freq` is {freq!r}, which pandas does not know; give such as 'MS' for months,"
+            " 'W-MON' for weeks, or a whole number"
+        ) from error
+
+
+def _check_names(frame: pd.DataFrame) -> None:
+    nameless = frame["unique_id"].isna()
+    if nameless.any():
+        row = frame.loc[nameless].iloc[0]
+        raise DataError(
+            f"the row of {row.ds} with `y` {row.y} has no `unique_id`; name its series or remove it"
+        )
+    names = frame["unique_id"].drop_duplicates()
+    twins = names[names.astype(str).duplicated()]
+    if len(twins):
+        raise DataError(
+            f"two series are called `{twins.iloc[0]}`, one as a number and one as text;"
+            " give all `unique_id` as text"
+        )
+
+
 def _check(frame: pd.DataFrame) -> None:
     values = pd.to_numeric(frame["y"], errors="coerce").to_numpy(dtype=np.float64)
+    huge = np.isfinite(values) & (np.abs(values) > LARGEST)
+    if huge.any():
+        row = frame.iloc[int(np.argmax(huge))]
+        raise DataError(
+            f"series `{row.unique_id}`, {row.ds}: `y` is {row.y}, beyond {LARGEST:g}, where squares"
+            " are no longer numbers; correct it or give the series in another unit"
+        )
     wrong = ~np.isfinite(values)
     if wrong.any():
         row = frame.iloc[int(np.argmax(wrong))]

@@ -49,6 +49,7 @@ class Projection:
         variance: of the company's months if deals were independent, (months,).
         loading: change of the company's months for one unit of the shared factor, (months,).
         series_future: what the series model leaves for each month, company, (months,).
+        name: of the further tree (`trees`); empty for the main one.
     """
 
     tree: Tree
@@ -60,6 +61,7 @@ class Projection:
     variance: Floats
     loading: Floats
     series_future: Floats
+    name: str = ""
 
     def factors(self, weights: Weights) -> Floats:
         """What combining with the series scales each month's future by, (months,)."""
@@ -140,7 +142,7 @@ class Projection:
         done = booked[..., None] + quantiles
         if weights is not None:
             for row, node in enumerate(self.tree.nodes):
-                done[row] = widened(done[row], weights.width(grain, depth(node)))
+                done[row] = widened(done[row], weights.width(grain, depth(node), self.name))
         floor = np.where(nodes.min(axis=-1) >= 0, booked, -np.inf)
         return np.asarray(np.maximum(done, floor[..., None]))
 

@@ -9,9 +9,12 @@ import pandas as pd
 
 from salesops_ml.errors import DataError
 from salesops_ml.forecasts.combine import Weights
+from salesops_ml.forecasts.hierarchy import ROOT
 from salesops_ml.forecasts.history import History, read_history
 from salesops_ml.forecasts.model import RevenueModel, learn_revenue_model
 from salesops_ml.forecasts.pipeline_roll_up import ScoredPipeline
+from salesops_ml.forecasts.projection import COLUMNS as FORECAST_COLUMNS
+from salesops_ml.forecasts.trees import COLUMN
 from salesops_ml.settings import Settings
 from salesops_ml.warehouse import Warehouse
 
@@ -64,14 +67,37 @@ def fit_revenue_model(
     return model.with_table(frame), frame
 
 
+def forecast_trees(model: RevenueModel, pipeline: ScoredPipeline, history: History) -> pd.DataFrame:
+    """The forecast over each further tree: `tree`, and the columns of `forecast_revenue`.
+
+    The company stands in none of them: what the main tree says of it holds. Every month is scaled as in
+    the main tree, so the nodes of a tree add up to the company.
+
+    Args:
+        model: learned on the day, with its trees.
+        pipeline: the open deals, scored.
+        history: what was known on the day.
+    """
+    ready = placed(pipeline, history)
+    if not model.trees:
+        return pd.DataFrame(columns=["tree", *FORECAST_COLUMNS])
+    factors = model.project(ready).factors(model.weights)
+    frames = [
+        projection.frame(model.weights, factors=factors).assign(tree=name)
+        for name, projection in model.project_trees(ready).items()
+    ]
+    rows = pd.concat(frames, ignore_index=True)
+    return rows.loc[rows["node"] != ROOT, ["tree", *FORECAST_COLUMNS]].reset_index(drop=True)
+
+
 def placed(pipeline: ScoredPipeline, history: History) -> ScoredPipeline:
     """The pipeline with each deal's leaf as known then, and its worth where deals are revalued.
 
     Raises:
         DataError: a scored deal is closed, or unknown, at that day.
     """
-    nodes = history.open.set_index("deal_id")["node"]
-    strange = ~pipeline.deals["deal_id"].isin(nodes.index)
+    known = history.open.set_index("deal_id")
+    strange = ~pipeline.deals["deal_id"].isin(known.index)
     if strange.any():
         name = pipeline.deals.loc[strange, "deal_id"].iloc[0]
         raise DataError(
@@ -80,8 +106,7 @@ def placed(pipeline: ScoredPipeline, history: History) -> ScoredPipeline:
         )
     deals = pipeline.deals
     if history.revalued:
-        worth = history.open.set_index("deal_id")["amount"]
-        deals = deals.assign(amount=deals["deal_id"].map(worth))
-    if "node" not in deals.columns:
-        deals = deals.assign(node=deals["deal_id"].map(nodes))
-    return replace(pipeline, deals=deals)
+        deals = deals.assign(amount=deals["deal_id"].map(known["amount"]))
+    wanted = ["node", *(name for name in known.columns if name.startswith(COLUMN))]
+    absent = {name: deals["deal_id"].map(known[name]) for name in wanted if name not in deals}
+    return replace(pipeline, deals=deals.assign(**absent))

@@ -15,9 +15,10 @@ model can help are handled by a named rule in both modes:
 | young | fewer than 12 periods | fast forecast and smoothed level, half each |
 | regular | all others | the mode's own |
 
-A trend seen over a handful of periods thus counts half. Missing periods inside a series are filled
-in a straight line (`gaps` counts them). A series that never went below zero is never forecast below
-zero.
+Where a series stepped onto another level for good, models see its past moved onto that level
+(`series_breaks`). A trend seen over a handful of periods counts half. Missing periods inside a series
+are filled in a straight line (`gaps` counts them). A series that never went below zero is never forecast
+below zero.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from functools import partial
-from typing import Literal, get_args
+from typing import Literal, TypeVar, cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -33,22 +34,27 @@ import pandas as pd
 from salesops_ml.errors import UsageError
 from salesops_ml.forecasts.batch import Batch, Bools, Floats, Ints, batch_of
 from salesops_ml.forecasts.conformal import Forecaster, half_widths
-from salesops_ml.forecasts.panel import Series, read_panel, split_future
+from salesops_ml.forecasts.panel import Series, read_panel, split_future, with_stamps
+from salesops_ml.forecasts.series_breaks import unbroken
+from salesops_ml.forecasts.series_members import Fitter, fitter
 from salesops_ml.forecasts.series_pool import pooled_forecast, pooled_mean
 from salesops_ml.forecasts.series_regressors import fitted_effects, put_back, read_regressors
+from salesops_ml.forecasts.series_spark import is_spark, on_spark
 from salesops_ml.forecasts.smoothing import combined, smoothed_level
 
 SHORT, YOUNG = 3, 12
 INTERMITTENT_SHARE = 0.4
 _CHUNK = 512
 
+Frame = TypeVar("Frame")
+"""A DataFrame of pandas, or of Spark."""
 Mode = Literal["best", "fast"]
 MODES: tuple[str, ...] = get_args(Mode)
 Engine = Callable[[Batch, int, Sequence[int]], tuple[Floats, dict[int, Floats]]]
 
 
 def forecast_series(
-    panel: pd.DataFrame,
+    panel: Frame,
     *,
     horizon: int,
     season_length: int,
@@ -58,13 +64,14 @@ def forecast_series(
     calendar: Sequence[str] = (),
     holidays: Sequence[date] = (),
     processes: int = 1,
-) -> pd.DataFrame:
+) -> Frame:
     """Forecast every series of a panel.
 
     Args:
-        panel: long frame `unique_id`, `ds`, `y`; any unit, which the forecast keeps. Further columns
-            are regressors, numbers known for every row; rows after a series' last value, with `y`
-            empty, give them for the periods to be forecast.
+        panel: long frame `unique_id`, `ds`, `y`, of pandas or of Spark, which then fits the models of
+            each series (`series_spark`); any unit, which the forecast keeps. Further columns are
+            regressors, numbers known for every row; rows after a series' last value, with `y` empty,
+            give them for the periods to be forecast.
         horizon: periods ahead.
         season_length: periods in a season, such as 12 for months; 1 for none.
         freq: pandas frequency of `ds`, such as "MS"; or the whole-number step of an integer `ds`.
@@ -72,11 +79,11 @@ def forecast_series(
         mode: "best" for the pool of models, "fast" for two smoothers over all series at once.
         calendar: built-in regressors: "working_days", "quarter_end", "holidays".
         holidays: days without business, for "working_days" and "holidays".
-        processes: how many processes fit the pool; the numbers do not depend on it.
+        processes: how many processes fit the pool; the numbers do not depend on it. Spark has its own.
 
     Returns:
         `unique_id`, `ds`, `mean` and `lo_L`, `hi_L` for each level, one row per series and step,
-        sorted.
+        sorted; a frame of the panel's kind.
 
     Raises:
         UsageError: an argument is out of range or unknown.
@@ -95,14 +102,39 @@ def forecast_series(
         raise UsageError(f"`mode` is {mode!r}; give one of {', '.join(MODES)}")
     if processes < 1:
         raise UsageError(f"`processes` is {processes}; give at least 1")
-    known, ahead = split_future(panel)
+
+    def asked(rows: pd.DataFrame, fit: Fitter) -> pd.DataFrame:
+        engine = partial(pooled_forecast, fit=fit) if mode == "best" else _fast
+        return _forecast_rows(
+            rows, horizon, season_length, freq, levels, engine, calendar, holidays
+        )
+
+    if is_spark(panel):
+        return cast(Frame, on_spark(panel, asked))
+    if not isinstance(panel, pd.DataFrame):
+        raise UsageError(
+            f"`panel` is a {type(panel).__name__}; give a DataFrame of pandas or of Spark"
+        )
+    return cast(Frame, asked(panel, fitter(processes)))
+
+
+def _forecast_rows(
+    panel: pd.DataFrame,
+    horizon: int,
+    season: int,
+    freq: str | int,
+    levels: Sequence[int],
+    engine: Engine,
+    calendar: Sequence[str],
+    holidays: Sequence[date],
+) -> pd.DataFrame:
+    known, ahead = split_future(with_stamps(panel, freq))
     series, periods = read_panel(known, freq)
     values = [filled(one) for one in series]
     causes = read_regressors(known, ahead, series, periods, horizon, calendar, holidays)
-    effects = fitted_effects(values, causes, season_length)
+    effects = fitted_effects(values, causes, season)
     adjusted = [one.taken_out(past) for one, past in zip(effects, values, strict=True)]
-    engine = partial(pooled_forecast, processes=processes) if mode == "best" else _fast
-    mean, width = _forecast(adjusted, horizon, season_length, levels, engine)
+    mean, width = _forecast(adjusted, horizon, season, levels, engine)
     stamps = [periods.stamps(one.last + 1, horizon) for one in series]
     floor = np.array([0.0 if past.min() >= 0 else -np.inf for past in values])[:, None]
     bounds = {"mean": mean}
@@ -148,6 +180,9 @@ def series_rules(
 
 def check_arguments(horizon: int, season_length: int, levels: Sequence[int]) -> None:
     """Raise `UsageError` where what is asked for is out of range."""
+    for name, given in (("horizon", horizon), ("season_length", season_length)):
+        if isinstance(given, bool) or not isinstance(given, (int, np.integer)):
+            raise UsageError(f"`{name}` is {given!r}; give a whole number of periods")
     if horizon < 1:
         raise UsageError(f"`horizon` is {horizon}; ask for at least 1 period ahead")
     if season_length < 1:
@@ -238,7 +273,7 @@ def _median(batch: Batch, horizon: int) -> Floats:
         some = batch.take(rows)
         least = np.where(some.known, some.values, np.inf).min(axis=1)
         floor = np.where(least >= 0, 0.0, -np.inf)
-        parts.append(np.maximum(combined(some, horizon), floor[:, None]))
+        parts.append(np.maximum(combined(unbroken(some), horizon), floor[:, None]))
     return np.concatenate(parts)
 
 

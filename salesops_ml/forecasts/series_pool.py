@@ -6,7 +6,9 @@ only when it was better over the whole panel, replayed from earlier days, and th
 
 A wide panel (30 series and 10,000 values) has members that learn from all series at once, and needs no
 ARIMA, which costs more than all others together; a narrow one, which could not teach them, has ARIMA and
-theta in their place.
+theta in their place. Two state space models are candidates up to 2,000 series. On the panels at hand
+they helped as often as they hurt, so each is let in only where the replays say that the middle is better
+for it; where they do not, it costs its replays and no more.
 
 Sources: Petropoulos and Svetunkov (2020) for medians of simple models; Claeskens et al. (2016) on why
 estimated weights must be shrunk towards equal ones.
@@ -15,13 +17,15 @@ estimated weights must be shrunk towards equal ones.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from salesops_ml.forecasts.batch import Batch, Bools, Floats, Ints
 from salesops_ml.forecasts.conformal import Replays, replays, series_scale, widths_from
+from salesops_ml.forecasts.series_breaks import unbroken
 from salesops_ml.forecasts.series_learner import FEWEST_SERIES, learned_forecasts
-from salesops_ml.forecasts.series_members import member_forecasts
+from salesops_ml.forecasts.series_members import STATE_SPACE, Fitter, member_forecasts
 from salesops_ml.forecasts.series_shared import NAMES as SHARED
 from salesops_ml.forecasts.series_shared import shared_forecasts
 from salesops_ml.forecasts.smoothing import combined
@@ -35,59 +39,118 @@ _FIRST = 1.5
 """What the first member counts beside each other one, before evidence."""
 _ENOUGH_VALUES = 10_000
 _WIDE, _NARROW = ("ets", "ces"), ("ets", "arima", "ces", "theta")
+_STATE_SPACE_PRIOR = 0.5
+"""What each state space model counts beside other members before evidence: they are two of a kind."""
+_CLEARLY = 2.0
+"""Standard errors by which a candidate must make the replayed middle better."""
+_MOST_FOR_STATE_SPACE = 2_000
+"""Series up to which state space models are tried, for they may double the hours."""
 _CUT = 0.2
 """Share of the weight cut off at either end of the ranked members."""
 _WILD = 20.0
 """Errors' scales from the latest value, grown with the horizon's root, that no member may exceed."""
 
 
+@dataclass(frozen=True)
+class Pool:
+    """Which members a panel gets: the two scales' median, `names` one a series, perhaps shared ones."""
+
+    names: tuple[str, ...]
+    shared: bool
+    candidates: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, batch: Batch) -> Pool:
+        """The members for a panel, by how much it can teach and how many series wait."""
+        count = len(batch.length)
+        shared = count >= FEWEST_SERIES and int(batch.length.sum()) >= _ENOUGH_VALUES
+        candidates = STATE_SPACE if count <= _MOST_FOR_STATE_SPACE else ()
+        return cls(_WIDE if shared else _NARROW, shared, candidates)
+
+    @property
+    def prior(self) -> Floats:
+        """Weights before any evidence, (members,), summing to 1.
+
+        The first member, itself the median of two models on two scales, counts for more than others,
+        a state space model for less.
+        """
+        others = [_STATE_SPACE_PRIOR if name in STATE_SPACE else 1.0 for name in self.names]
+        weights = np.array([_FIRST, *[1.0] * (1 + len(SHARED)) * self.shared, *others])
+        return np.asarray(weights / weights.sum())
+
+
 def pooled_forecast(
-    batch: Batch, horizon: int, levels: Sequence[int], *, processes: int = 1
+    batch: Batch, horizon: int, levels: Sequence[int], *, fit: Fitter | None = None
 ) -> tuple[Floats, dict[int, Floats]]:
-    """Mean (series, horizon) and half-widths of its intervals by level, for series without gaps."""
+    """Mean (series, horizon) and half-widths of its intervals by level, for series without gaps.
+
+    `fit` says where the members of one series each are fitted; None: here, in one process.
+    """
     most = int(np.clip(3 * len(batch.length), _SMALL_PANEL_REPLAYS, _MOST_REPLAYS))
     found = replays(batch, horizon, most=most)
     today = np.zeros(len(batch.length), dtype=np.int64)
-    wide = _is_wide(batch)
-    members = _members(batch, today, horizon, processes, wide=wide)
-    if found is None:
-        errors, weights = [np.empty(0)] * horizon, prior_weights(members.shape[1])
-    else:
-        earlier = _members(found.earlier, found.back, horizon, processes, wide=wide)
-        weights = learned_weights(earlier, found)
+    pool = Pool.of(batch)
+    errors, weights = [np.empty(0)] * horizon, pool.prior
+    if found is not None:
+        tried = replace(pool, names=(*pool.names, *pool.candidates))
+        earlier = _members(found.earlier, found.back, horizon, fit, tried)
+        pool, earlier = admitted(pool, earlier, found)
+        weights = learned_weights(earlier, found, pool.prior)
         errors = found.errors(weighted_middle(earlier, weights))
+    members = _members(batch, today, horizon, fit, pool)
     widths = widths_from(errors, series_scale(batch), levels)
     return weighted_middle(members, weights), widths
 
 
 def pooled_mean(batch: Batch, horizon: int) -> Floats:
     """The middle of the pool alone, all members weighing as before any evidence; (series, horizon)."""
-    today = np.zeros(len(batch.length), dtype=np.int64)
-    members = _members(batch, today, horizon, 1, wide=_is_wide(batch))
-    return weighted_middle(members, prior_weights(members.shape[1]))
+    today, pool = np.zeros(len(batch.length), dtype=np.int64), Pool.of(batch)
+    return weighted_middle(_members(batch, today, horizon, None, pool), pool.prior)
 
 
-def prior_weights(count: int) -> Floats:
-    """Weights before any evidence, summing to 1: equal ones, the first member counting for more.
+def admitted(pool: Pool, told: Floats, found: Replays) -> tuple[Pool, Floats]:
+    """The pool with those candidates that made its replayed middle better, and the replays of these.
 
-    It is itself the median of two models on two scales.
+    One after the other is let in when the mean scaled error of the middle falls by more than two
+    standard errors of the difference, replay by replay; fewer than 20 replays let none in.
+
+    Args:
+        pool: the members that stand.
+        told: (replays, members, horizon) forecasts of the pool's members and of all its candidates.
+        found: what then came.
     """
-    weights = np.full(count, 1.0)
-    weights[0] = _FIRST
-    return np.asarray(weights / weights.sum())
+    standing = told.shape[1] - len(pool.candidates)
+    columns = list(range(standing))
+    for place, name in enumerate(pool.candidates, start=standing):
+        larger = replace(pool, names=(*pool.names, name))
+        gain = _middle_error(pool, told[:, columns], found) - _middle_error(
+            larger, told[:, [*columns, place]], found
+        )
+        spread = float(gain.std()) / np.sqrt(len(gain))
+        if len(gain) >= _FEWEST_REPLAYS and gain.mean() > _CLEARLY * spread:
+            pool, columns = larger, [*columns, place]
+    return pool, told[:, columns]
 
 
-def learned_weights(told: Floats, found: Replays) -> Floats:
+def _middle_error(pool: Pool, told: Floats, found: Replays) -> Floats:
+    """Mean scaled error of the middle by replay; (replays,)."""
+    middle = weighted_middle(told, learned_weights(told, found, pool.prior))
+    error = np.abs(middle - found.actual) / found.scale[:, None]
+    seen = ~np.isnan(error)
+    return np.asarray(np.where(seen, error, 0.0).sum(axis=1) / np.maximum(seen.sum(axis=1), 1))
+
+
+def learned_weights(told: Floats, found: Replays, prior: Floats) -> Floats:
     """Weights of the members by their replayed errors over the panel, halfway to the prior ones.
 
     Args:
         told: (replays, members, horizon) forecasts, NaN where a member has none.
         found: what then came.
+        prior: (members,) weights before any evidence.
 
     Returns:
         (members,) weights that sum to 1; a member that never forecast counts as the average one.
     """
-    prior = prior_weights(told.shape[1])
     if len(told) < _FEWEST_REPLAYS:
         return prior
     error = np.abs(told - found.actual[:, None, :]) / found.scale[:, None, None]
@@ -128,23 +191,16 @@ def weighted_middle(members: Floats, weights: Floats) -> Floats:
     return np.asarray((ranked * kept).sum(axis=1) / kept.sum(axis=1))
 
 
-def _is_wide(batch: Batch) -> bool:
-    """Whether the panel can teach models that all its series share."""
-    return len(batch.length) >= FEWEST_SERIES and int(batch.length.sum()) >= _ENOUGH_VALUES
-
-
-def _members(batch: Batch, day: Ints, horizon: int, processes: int, *, wide: bool) -> Floats:
+def _members(batch: Batch, day: Ints, horizon: int, fit: Fitter | None, pool: Pool) -> Floats:
     """All members' forecasts, within bounds; (series, members, horizon).
 
     Shared models are taught day by day, so that no series tells them what came after another's `day`.
     """
-    values = [batch.values[row, start:] for row, start in enumerate(batch.start)]
-    chunks = [combined(batch.take(rows), horizon) for rows in _chunks(len(values))]
-    own = np.concatenate(chunks)[:, None, :]
-    names = _WIDE if wide else _NARROW
-    local = member_forecasts(values, horizon, batch.season, names=names, processes=processes)
-    parts = [own, local]
-    if wide:
+    seen = unbroken(batch)
+    values = [seen.values[row, start:] for row, start in enumerate(seen.start)]
+    chunks = [combined(seen.take(rows), horizon) for rows in _chunks(len(values))]
+    parts = [np.concatenate(chunks)[:, None, :]]
+    if pool.shared:
         shared = np.full((len(values), 1 + len(SHARED), horizon), np.nan)
         for one in np.unique(day):
             rows = np.flatnonzero(day == one)
@@ -152,6 +208,7 @@ def _members(batch: Batch, day: Ints, horizon: int, processes: int, *, wide: boo
             shared[rows, 0] = learned_forecasts(some, horizon, batch.season)
             shared[rows, 1:] = shared_forecasts(some, horizon, batch.season)
         parts.append(shared)
+    parts.append(member_forecasts(values, horizon, batch.season, names=pool.names, fit=fit))
     return _bounded(np.concatenate(parts, axis=1), batch)
 
 

@@ -30,6 +30,25 @@ def recoded(key: Ints, size: int) -> tuple[Ints, Ints]:
     return np.flatnonzero(seen), (np.cumsum(seen) - 1)[key]
 
 
+def stable_order(code: Ints, size: int) -> npt.NDArray[np.intp]:
+    """The order by code in which equal codes keep their order.
+
+    Args:
+        code: (n,) 0 .. size - 1.
+        size: how many codes there could be. Sixteen bits are sorted by counting.
+
+    Example:
+        >>> stable_order(np.array([1, 0, 1, 0]), 2).tolist()
+        [1, 3, 0, 2]
+    """
+    if size <= _SHORT:
+        return np.argsort(code.astype(np.uint16), kind="stable")
+    if size > _SHORT**2:
+        return np.argsort(code, kind="stable")
+    order = np.argsort(code.astype(np.uint16), kind="stable")
+    return order[np.argsort((code >> 16).astype(np.uint16)[order], kind="stable")]
+
+
 def distinct_pairs(key: Ints, case: Ints, keys: int) -> tuple[Ints, Ints]:
     """Each pair of a key and a case once, sorted by key, then case.
 
@@ -43,8 +62,7 @@ def distinct_pairs(key: Ints, case: Ints, keys: int) -> tuple[Ints, Ints]:
         >>> [part.tolist() for part in distinct_pairs(key, case, 2)]
         [[0, 1, 1], [0, 0, 2]]
     """
-    short = key.astype(np.uint16) if keys <= _SHORT else key  # 16 bits are sorted by counting
-    order = np.argsort(short, kind="stable")
+    order = stable_order(key, keys)
     key, case = key[order], case[order]
     new = np.ones(len(key), dtype=bool)
     new[1:] = (key[1:] != key[:-1]) | (case[1:] != case[:-1])

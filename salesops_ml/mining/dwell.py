@@ -17,12 +17,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from salesops_ml.mining.codes import stable_order
+
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 _ROUNDING = 1e-11
-_SHORT = 1 << 16
 
 
 def exit_weights(group: Ints, duration: Floats, exited: Mask, groups: int) -> Floats:
@@ -57,10 +58,9 @@ def exit_weights(group: Ints, duration: Floats, exited: Mask, groups: int) -> Fl
 
 
 def _by_group(group: Ints, duration: Floats, groups: int) -> Ints:
-    """The order by group, then duration; codes of 16 bits are sorted by counting."""
+    """The order by group, then duration."""
     by_time = np.argsort(duration)
-    code = group[by_time]
-    return by_time[np.argsort(code.astype(np.uint16) if groups <= _SHORT else code, kind="stable")]
+    return np.asarray(by_time[stable_order(group[by_time], groups)])
 
 
 def _staying(group: Ints, at_risk: Floats, exits: Floats) -> Floats:

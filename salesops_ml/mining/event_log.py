@@ -1,27 +1,24 @@
 """The event log: which deal entered which stage when, as it was known on a day.
 
-`event_log` reads it from the warehouse as one table expression; `read_log` reads it from a file with
-the column names that pm4py uses, so that a log from anywhere can be mined the same way.
+`event_log` reads it from the warehouse as one table expression; `log_files.read_log` reads it from a
+file, with the column names that pm4py uses.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ibis
 import ibis.expr.types as ir
 
-from salesops_ml.errors import SchemaError, SourceError
+from salesops_ml.mining.log_columns import ACTIVITY, CASE, PM4PY_COLUMNS, TIMESTAMP
+from salesops_ml.mining.log_files import read_log
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from salesops_ml.warehouse import Warehouse
 
-CASE, ACTIVITY, TIMESTAMP = "case:concept:name", "concept:name", "time:timestamp"
-PM4PY_COLUMNS = (CASE, ACTIVITY, TIMESTAMP)
+__all__ = ["ACTIVITY", "CASE", "PM4PY_COLUMNS", "TIMESTAMP", "event_log", "read_log"]
 
 
 def event_log(warehouse: Warehouse, *, as_of: datetime, pipeline: str | None = None) -> ir.Table:
@@ -168,62 +165,3 @@ def _amounts(warehouse: Warehouse, as_of: datetime) -> ir.Table:
         own=value.max(where=changes.field == "amount"),
     )
     return by_deal.select(case_id=by_deal.deal_id, amount=ibis.coalesce(by_deal.base, by_deal.own))
-
-
-def read_log(path: Path | str) -> pd.DataFrame:
-    """A log from an XES, XES.gz, CSV or Parquet file, with pm4py's column names.
-
-    Columns `case:concept:name` (text), `concept:name` (text) and `time:timestamp` (UTC, aware) are
-    always there; what else the file holds is kept. Rows keep the order of the file.
-
-    Raises:
-        SourceError: the file is absent, of another kind, or cannot be read.
-        SchemaError: one of the three columns is missing.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise SourceError(f"{path}: no such file; give an XES, XES.gz, CSV or Parquet file")
-    frame = _read_any(path)
-    for name in PM4PY_COLUMNS:
-        if name not in frame.columns:
-            raise SchemaError(
-                f"{path}: no column `{name}`; it has: {', '.join(map(str, frame.columns))}. "
-                f"Rename its columns to {', '.join(PM4PY_COLUMNS)}"
-            )
-    return _with_kinds(frame, path)
-
-
-def _read_any(path: Path) -> pd.DataFrame:
-    import pandas as pd
-    import pyarrow as pa
-
-    name = path.name.lower()
-    try:
-        if name.endswith((".xes", ".xes.gz")):
-            from salesops_ml.mining.xes import LINE, read_xes
-
-            xes: pd.DataFrame = read_xes(path).drop_columns([LINE]).to_pandas()
-            return xes
-        if name.endswith((".csv", ".csv.gz")):
-            return pd.read_csv(path, dtype={CASE: str, ACTIVITY: str})
-        if name.endswith((".parquet", ".pq")):
-            return pd.read_parquet(path)
-    except (OSError, ValueError, EOFError, pa.ArrowException) as error:
-        raise SourceError(f"{path}: cannot be read as a log: {error}") from error
-    raise SourceError(f"{path}: not a log that is known here; give XES, XES.gz, CSV or Parquet")
-
-
-def _with_kinds(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """`frame` with text ids and UTC moments, or an error that names the first bad value."""
-    import pandas as pd
-
-    times = pd.to_datetime(frame[TIMESTAMP], utc=True, errors="coerce", format="ISO8601")
-    bad = times.isna().to_numpy()
-    if bad.any():
-        row = int(bad.argmax())
-        raise SourceError(
-            f"{path}: row {row + 1}, column `{TIMESTAMP}`: {frame[TIMESTAMP].iloc[row]!r} is no "
-            f"time ({int(bad.sum())} rows); write ISO 8601 such as 2026-03-31T12:00:00Z"
-        )
-    ids = {name: frame[name].astype("string").astype(object) for name in (CASE, ACTIVITY)}
-    return frame.assign(**ids, **{TIMESTAMP: times})

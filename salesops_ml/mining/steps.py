@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pandas import factorize
 
-from salesops_ml.errors import DataError, SchemaError, UsageError
-from salesops_ml.mining.codes import recoded
-from salesops_ml.mining.event_log import ACTIVITY, CASE, PM4PY_COLUMNS, TIMESTAMP
+from salesops_ml.errors import SchemaError, UsageError
+from salesops_ml.mining.codes import stable_order
+from salesops_ml.mining.log_columns import ACTIVITY, CASE, TIMESTAMP
+from salesops_ml.mining.log_rows import rows_of
+from salesops_ml.mining.text_codes import refuse_empty, text_codes
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -31,6 +32,8 @@ OPEN, WON, LOST, ENDED = 0, 1, 2, 3
 NEVER = np.iinfo(np.int64).min
 """The moment that has not come, as NaT is in NumPy."""
 _OWN_COLUMNS = ("case_id", "activity", "entered_at")
+_OWN_MORE = ("position", "amount", "outcome", "closed_at", "as_of", "is_closed", "is_won",
+             "stage_position")  # fmt: skip
 _DAY = 86_400_000_000
 
 
@@ -98,35 +101,67 @@ def as_steps(
     as_of: datetime | None = None,
     won: Sequence[str] = (),
     lost: Sequence[str] = (),
+    case_id_key: str = CASE,
+    activity_key: str = ACTIVITY,
+    timestamp_key: str = TIMESTAMP,
+    amount_key: str | None = None,
 ) -> Steps:
     """`log` as integer columns.
 
     Args:
-        log: what `event_log` returns (or its rows), or a pandas, Arrow or Ibis table with pm4py's
-            columns. Events of one moment keep the order of their rows.
+        log: what `event_log` returns (or its rows), or a table with pm4py's columns: pandas, Arrow,
+            Ibis, a `pyarrow.dataset.Dataset`. Events of one moment keep the order of their rows. A
+            log that is `Steps` already comes back as it is.
         as_of: for a log with pm4py's columns, events after it are left out and open cases are
             followed up to it. An `event_log` carries its own.
         won, lost: for a log with pm4py's columns, activities that win or lose a case; a case with
             neither is open. Where both are empty, every case ends with its last event.
+        case_id_key, activity_key, timestamp_key: the columns' names, where they are not pm4py's.
+        amount_key: the column that holds the case's amount, such as `case:amount`; of several
+            values the last.
 
     Raises:
-        SchemaError: a column is missing. DataError: a case, activity or time is empty.
+        SchemaError: a column is missing, or of the wrong kind.
+        DataError: a case, activity or time is empty.
         UsageError: `as_of` is missing where cases can be open, or differs from the log's own.
+
+    Example:
+        >>> rows = pa.table({"deal": ["a", "b"], "stage": ["Lead", "Lead"],
+        ...     "day": pa.array([datetime(2026, 1, 5), datetime(2026, 1, 2)]), "worth": [100, 70]})
+        >>> steps = as_steps(rows, case_id_key="deal", activity_key="stage", timestamp_key="day",
+        ...     amount_key="worth")
+        >>> steps.activities, steps.amount.tolist()
+        (('Lead',), [100.0, 70.0])
     """
     if isinstance(log, Steps):
         return log
-    rows = _rows(log)
-    if all(name in rows.column_names for name in _OWN_COLUMNS):
+    keys = (case_id_key, activity_key, timestamp_key)
+    named = (*keys, *([amount_key] if amount_key else []))
+    wanted = list(dict.fromkeys((*named, *_OWN_COLUMNS, *_OWN_MORE)))
+    rows = rows_of(log, wanted, [case_id_key, activity_key, "case_id", "activity"])
+    if keys == (CASE, ACTIVITY, TIMESTAMP) and _is_own(rows):
         return _from_event_log(rows, as_of)
-    for name in PM4PY_COLUMNS:
+    for name in named:
         if name not in rows.column_names:
             raise SchemaError(
-                f"the log has no column `{name}`; it has: {', '.join(rows.column_names)}. Give "
-                f"{', '.join(PM4PY_COLUMNS)}, as pm4py names them, or what `event_log` returns"
+                f"the log has no column `{name}`; it has: {', '.join(map(str, _names(log)))}. Give "
+                f"{', '.join(keys)}, name yours by `case_id_key`, `activity_key` and "
+                "`timestamp_key`, or give what `event_log` returns"
             )
     if (won or lost) and as_of is None:
         raise UsageError("`as_of`: give the moment up to which open cases are followed")
-    return _from_pm4py(rows, as_of, tuple(won), tuple(lost))
+    return _from_pm4py(rows, named, as_of, tuple(won), tuple(lost))
+
+
+def _is_own(rows: pa.Table) -> bool:
+    return all(name in rows.column_names for name in _OWN_COLUMNS)
+
+
+def _names(log: Any) -> Sequence[Any]:
+    names = getattr(log, "column_names", None)
+    if names is None:
+        names = log.schema.names if hasattr(log, "schema") else log.columns
+    return list(names)
 
 
 def micros(moment: datetime) -> int:
@@ -139,46 +174,13 @@ def days(duration: npt.NDArray[Any]) -> Floats:
     return duration.astype(np.float64) / _DAY
 
 
-def _rows(log: Any) -> pa.Table:
-    """The log's rows in Arrow, only the columns that mining reads."""
-    wanted = [*PM4PY_COLUMNS, *_OWN_COLUMNS, "position", "amount", "outcome", "closed_at", "as_of",
-              "is_closed", "is_won", "stage_position"]  # fmt: skip
-    if isinstance(log, pa.Table):
-        return log.select([name for name in wanted if name in log.column_names])
-    if hasattr(log, "to_pyarrow"):
-        return log.select([name for name in wanted if name in log.columns]).to_pyarrow()
-    if hasattr(log, "columns") and hasattr(log, "iloc"):
-        texts = (CASE, ACTIVITY, "case_id", "activity")
-        return pa.table(
-            {
-                name: _coded(log[name]) if name in texts else pa.array(log[name], from_pandas=True)
-                for name in wanted
-                if name in log.columns
-            }
-        )
-    raise UsageError(f"`log`: {type(log).__name__} is no pandas, Arrow or Ibis table")
-
-
-def _coded(column: Any) -> pa.Array | pa.ChunkedArray:
-    """A pandas column of texts as codes; those of one case, which stand together, are looked up once."""
-    if column.dtype != object or column.empty or column.isna().any():
-        return pa.array(column, from_pandas=True)
-    values = column.to_numpy()
-    new = np.ones(len(values), dtype=bool)
-    new[1:] = values[1:] != values[:-1]
-    starts = np.flatnonzero(new)
-    codes, texts = factorize(values[starts])
-    code = np.repeat(codes.astype(np.int32), np.diff(np.append(starts, len(values))))
-    return pa.DictionaryArray.from_arrays(pa.array(code), pa.array(texts))
-
-
 def _from_event_log(rows: pa.Table, as_of: datetime | None) -> Steps:
     """Steps of an `event_log`, whose rows say how each deal stands at its `as_of`."""
     looked = pc.max(rows["as_of"]).as_py() if rows.num_rows else as_of
     if as_of is not None and looked is not None and looked != as_of:
         raise UsageError(f"`as_of`: {as_of} differs from the log's own, {looked}; leave it out")
-    case, case_ids = _codes(rows, "case_id")
-    activity, names = _codes(rows, "activity")
+    case, case_ids = text_codes(rows["case_id"], "case_id")
+    activity, names = text_codes(rows["activity"], "activity")
     at = _moments(rows, "entered_at")
     turn = _numbers(rows, "position")
     order = np.lexsort((turn, case))
@@ -205,18 +207,25 @@ def _from_event_log(rows: pa.Table, as_of: datetime | None) -> Steps:
 
 
 def _from_pm4py(
-    rows: pa.Table, as_of: datetime | None, won: tuple[str, ...], lost: tuple[str, ...]
+    rows: pa.Table,
+    keys: tuple[str, ...],
+    as_of: datetime | None,
+    won: tuple[str, ...],
+    lost: tuple[str, ...],
 ) -> Steps:
     """Steps of a log that knows cases, activities and times, and no more."""
-    at = _moments(rows, TIMESTAMP)
-    if as_of is not None:
+    at = _moments(rows, keys[2])
+    if as_of is not None and len(at) and int(at.max()) > micros(as_of):
         seen = at <= micros(as_of)
         rows, at = rows.filter(pa.array(seen)), at[seen]
-    case, case_ids = _codes(rows, CASE)
-    activity, names = _codes(rows, ACTIVITY)
-    if not _in_order(case, at):
-        order = np.lexsort((at, case))
+    amount = _numbers(rows, keys[3]) if len(keys) > 3 else None
+    case, case_ids = text_codes(rows[keys[0]], keys[0])
+    activity, names = text_codes(rows[keys[1]], keys[1])
+    del rows
+    order = _order(case, at, len(case_ids))
+    if order is not None:
         case, activity, at = case[order], activity[order], at[order]
+        amount = amount[order] if amount is not None else None
     winning, losing = np.isin(names, won), np.isin(names, lost)
     outcome, closed = _last_moments(case, at, len(case_ids))
     if won or lost:
@@ -225,7 +234,7 @@ def _from_pm4py(
         case, activity, at, case_ids, tuple(names),
         outcome=outcome,
         closed=closed,
-        amount=np.full(len(case_ids), np.nan),
+        amount=_last_known(case, amount, len(case_ids)),
         closing=winning | losing,
         winning=winning,
         place=np.full(len(names), np.nan),
@@ -233,11 +242,19 @@ def _from_pm4py(
     )  # fmt: skip
 
 
+def _last_known(case: Ints, amount: Floats | None, cases: int) -> Floats:
+    """(cases,) each case's last amount; NaN where none is known."""
+    last = np.full(cases, np.nan)
+    if amount is not None:
+        known = ~np.isnan(amount)
+        last[case[known]] = amount[known]  # the last is written last
+    return last
+
+
 def _last_moments(case: Ints, at: Ints, cases: int) -> tuple[Ints, Ints]:
     """Every case is over with its last event."""
-    closed = np.full(cases, NEVER)
-    closed[case] = at  # the last event of a case is written last
-    return np.full(cases, ENDED, dtype=np.int64), closed
+    last = np.flatnonzero(np.concatenate([case[1:] != case[:-1], [True]])[: len(case)])
+    return np.full(cases, ENDED, dtype=np.int64), at[last]
 
 
 def _outcomes(
@@ -251,53 +268,48 @@ def _outcomes(
     return outcome, closed
 
 
-def _in_order(case: Ints, at: Ints) -> bool:
-    step = np.diff(case)
-    return bool(((step > 0) | ((step == 0) & (np.diff(at) >= 0))).all())
+def _order(case: Ints, at: Ints, cases: int) -> Ints | None:
+    """The order by case, time and row; None where the rows stand in it."""
+    if len(case) < 2:
+        return None
+    new = case[1:] != case[:-1]
+    starts = np.concatenate([[0], np.flatnonzero(new) + 1])
+    if len(starts) != cases or not bool((new | (at[1:] >= at[:-1])).all()):
+        by_time = np.arange(len(at)) if _rising(at) else np.argsort(at, kind="stable")
+        return np.asarray(by_time[stable_order(case[by_time], cases)])
+    if _rising(case[starts]):
+        return None
+    by_case = np.argsort(case[starts])  # the rows of a case stand together: cases are moved whole
+    lengths = np.diff(np.append(starts, len(case)))[by_case]
+    shift = starts[by_case] - np.cumsum(lengths) + lengths
+    return np.asarray(np.arange(len(case)) + np.repeat(shift, lengths))
 
 
-def _codes(rows: pa.Table, name: str) -> tuple[Ints, npt.NDArray[Any]]:
-    """Codes of a text column, numbered in the order of the sorted texts, and those texts."""
-    values = rows[name]
-    _refuse_empty(values, name)
-    if not pa.types.is_dictionary(values.type):
-        if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
-            values = values.cast(pa.string())
-        values = values.dictionary_encode()
-    coded = values.unify_dictionaries().combine_chunks()
-    present, code = recoded(coded.indices.to_numpy(), len(coded.dictionary))
-    known = coded.dictionary.cast(pa.string()).to_numpy(zero_copy_only=False).astype(object)
-    texts, rank = np.unique(known[present], return_inverse=True)
-    return rank.astype(np.int64)[code], texts
+def _rising(values: Ints) -> bool:
+    return bool((values[1:] >= values[:-1]).all())
 
 
 def _moments(rows: pa.Table, name: str, *, empty: bool = False) -> Ints:
     """A column of moments as microseconds; `NEVER` for empty ones where these are allowed."""
     values = rows[name]
     if not empty:
-        _refuse_empty(values, name)
+        refuse_empty(values, name)
     if not (pa.types.is_timestamp(values.type) or pa.types.is_null(values.type)):
         raise SchemaError(
             f"column `{name}` of the log holds {values.type}, not times; convert it first, "
             "with pandas.to_datetime(..., utc=True)"
         )
-    whole = pc.cast(values, pa.timestamp("us", values.type.tz), safe=False).cast(pa.int64())
-    return np.asarray(pc.fill_null(whole, NEVER).to_numpy())
+    zone = getattr(values.type, "tz", None)
+    whole = pc.cast(values, pa.timestamp("us", zone), safe=False).cast(pa.int64())
+    if whole.null_count:
+        whole = pc.fill_null(whole, NEVER)
+    return np.asarray(whole.to_numpy())
 
 
 def _numbers(rows: pa.Table, name: str) -> Floats:
     if name not in rows.column_names:
         return np.full(rows.num_rows, np.nan)
     return np.asarray(rows[name].cast(pa.float64()).to_numpy(zero_copy_only=False))
-
-
-def _refuse_empty(values: pa.ChunkedArray, name: str) -> None:
-    if values.null_count:
-        row = pc.index(pc.is_null(values), True).as_py()
-        raise DataError(
-            f"log, row {row + 1}: `{name}` is empty ({values.null_count} rows); "
-            "remove these events or fill them"
-        )
 
 
 def _by_activity(values: Floats, activity: Ints, count: int) -> Floats:

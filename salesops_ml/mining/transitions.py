@@ -18,6 +18,8 @@ import numpy as np
 from salesops_ml.mining.clock import Clock
 from salesops_ml.mining.codes import distinct_pairs, recoded
 from salesops_ml.mining.dwell import exit_weights, share_at_end, weighted_quantiles
+from salesops_ml.mining.ended_steps import all_ended, ended_edges
+from salesops_ml.mining.log_columns import ACTIVITY, CASE, TIMESTAMP
 from salesops_ml.mining.steps import ENDED, OPEN, Floats, Ints, Steps, as_steps
 from salesops_ml.mining.visits import NOWHERE, endings_after, visits_of
 
@@ -49,6 +51,10 @@ def transitions(
     won: Sequence[str] = (),
     lost: Sequence[str] = (),
     clock: Clock | None = None,
+    case_id_key: str = CASE,
+    activity_key: str = ACTIVITY,
+    timestamp_key: str = TIMESTAMP,
+    amount_key: str | None = None,
 ) -> pd.DataFrame:
     """Every transition of the log with its count, dwell times, money and win rate.
 
@@ -56,6 +62,7 @@ def transitions(
         log: an `event_log`, or a pandas, Arrow or Ibis table with pm4py's columns.
         as_of, won, lost: for a log with pm4py's columns, see `as_steps`.
         clock: calendar days (default) or working days.
+        case_id_key, activity_key, timestamp_key, amount_key: names of columns, see `as_steps`.
 
     Returns:
         A frame with the columns of `COLUMNS`, most frequent first.
@@ -74,8 +81,14 @@ def transitions(
     """
     import pandas as pd
 
-    steps = as_steps(log, as_of=as_of, won=won, lost=lost)
-    parts = [_step_edges(steps, clock or Clock()), _start_edges(steps), _end_edges(steps)]
+    steps = as_steps(
+        log, as_of=as_of, won=won, lost=lost, case_id_key=case_id_key, activity_key=activity_key,
+        timestamp_key=timestamp_key, amount_key=amount_key,
+    )  # fmt: skip
+    clock = clock or Clock()
+    plain = all_ended(steps) and not clock.working
+    between = _ended_edges(steps) if plain else _step_edges(steps, clock)
+    parts = [between, _start_edges(steps), _end_edges(steps)]
     frame = pd.concat([pd.DataFrame(part) for part in parts], ignore_index=True)
     leaving = frame.groupby("source")["count"].transform("sum")
     frame["share"] = frame["count"] / leaving
@@ -104,6 +117,24 @@ def _step_edges(steps: Steps, clock: Clock) -> dict[str, Any]:
         "dwell_p90_days": ninety,
         "dwell_mean_days": mean / np.where(total > 0, total, np.nan),
         **_flow(steps, edge, visits.case[gone], moment, len(keys)),
+    }
+
+
+def _ended_edges(steps: Steps) -> dict[str, Any]:
+    """Stage to stage, where every case is over: what `_step_edges` would say, sooner."""
+    found = ended_edges(steps, (0.5, 0.9))
+    label = np.array(steps.activities, dtype=object)
+    return {
+        "kind": np.full(len(found.count), "step", dtype=object),
+        "source": label[found.source],
+        "target": label[found.target],
+        "dwell_p50_days": found.quantile_days[:, 0],
+        "dwell_p90_days": found.quantile_days[:, 1],
+        "dwell_mean_days": found.mean_days,
+        "count": found.count,
+        "cases": found.cases,
+        "amount": found.amount,
+        "win_rate_after": np.full(len(found.count), np.nan),
     }
 
 

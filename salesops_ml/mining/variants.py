@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import heapq
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ import numpy.typing as npt
 
 from salesops_ml.mining.clock import Clock
 from salesops_ml.mining.dwell import stage_quantiles
+from salesops_ml.mining.ended_steps import blocks_of_cases
+from salesops_ml.mining.log_columns import ACTIVITY, CASE, TIMESTAMP
 from salesops_ml.mining.steps import LOST, NEVER, OPEN, WON, Floats, Ints, Steps, as_steps
 from salesops_ml.mining.transitions import sum_known
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ARROW = " → "
+_BLOCK = 1 << 16
 
 COLUMNS = {
     "variant": "1 for the most frequent path, 2, 3, ...",
@@ -43,6 +47,10 @@ def variants(
     lost: Sequence[str] = (),
     clock: Clock | None = None,
     limit: int | None = None,
+    case_id_key: str = CASE,
+    activity_key: str = ACTIVITY,
+    timestamp_key: str = TIMESTAMP,
+    amount_key: str | None = None,
 ) -> pd.DataFrame:
     """Every variant of the log, most frequent first; equal counts are ordered by path.
 
@@ -51,6 +59,7 @@ def variants(
         as_of, won, lost: for a log with pm4py's columns, see `as_steps`.
         clock: calendar days (default) or working days.
         limit: keep the most frequent ones; shares are of all deals still.
+        case_id_key, activity_key, timestamp_key, amount_key: names of columns, see `as_steps`.
 
     Returns:
         A frame with the columns of `COLUMNS`.
@@ -65,55 +74,92 @@ def variants(
     """
     import pandas as pd
 
-    steps = as_steps(log, as_of=as_of, won=won, lost=lost)
+    steps = as_steps(
+        log, as_of=as_of, won=won, lost=lost, case_id_key=case_id_key, activity_key=activity_key,
+        timestamp_key=timestamp_key, amount_key=amount_key,
+    )  # fmt: skip
     variant, example = group_paths(steps)
     count = np.bincount(variant, minlength=len(example))
-    paths = [_path(steps, case) for case in example]
-    frame = pd.DataFrame({"steps": pd.Series(paths, dtype=object), "count": count})
-    frame["path"] = [ARROW.join(path) for path in paths]
-    frame["length"] = [len(path) for path in paths]
-    frame = frame.assign(**_fate(steps, variant, len(example), clock or Clock()))
+    kept = _most_frequent(steps, example, count, len(example) if limit is None else limit)
+    paths = list(_paths(steps, example[kept]))
+    frame = pd.DataFrame({"steps": pd.Series(paths, dtype=object), "count": count[kept]})
+    frame["path"] = np.array([ARROW.join(path) for path in paths], dtype=object)
+    frame["length"] = np.array([len(path) for path in paths], dtype=np.int64)
+    fate = _fate(steps, variant, len(example), clock or Clock())
+    frame = frame.assign(**{name: values[kept] for name, values in fate.items()})
     frame = frame.sort_values(["count", "path"], ascending=[False, True], ignore_index=True)
     frame["share"] = frame["count"] / max(len(variant), 1)
     frame["cumulative_share"] = frame["share"].cumsum()
     frame["variant"] = np.arange(1, len(frame) + 1)
-    return frame[list(COLUMNS)].head(limit if limit is not None else len(frame))
+    return frame[list(COLUMNS)]
+
+
+def _most_frequent(steps: Steps, example: Ints, count: Ints, limit: int) -> Ints:
+    """The `limit` most frequent variants, equal counts by path; no more paths are held than those."""
+    if limit >= len(count):
+        return np.arange(len(count))
+    if limit <= 0:
+        return np.zeros(0, dtype=np.int64)
+    least = np.partition(count, len(count) - limit)[len(count) - limit]
+    surely, equal = np.flatnonzero(count > least), np.flatnonzero(count == least)
+    named = zip(_paths(steps, example[equal]), equal.tolist(), strict=True)
+    first = heapq.nsmallest(limit - len(surely), ((ARROW.join(path), one) for path, one in named))
+    return np.append(surely, np.array([one for _, one in first], dtype=np.int64))
 
 
 def group_paths(steps: Steps) -> tuple[Ints, Ints]:
     """(m,) code of each case's path, and for each path one case that took it.
 
     Paths are told apart by a 64-bit hash, and then each case is compared with its example step by
-    step; should two paths ever share a hash, another multiplier is taken.
+    step; should two paths ever share a hash, another seed is taken.
     """
     starts = np.flatnonzero(steps.first)
     lengths = np.diff(np.append(starts, len(steps.case)))
-    turn = np.arange(len(steps.case)) - np.repeat(starts, lengths)
     for seed in range(100):
-        hashes = _hashes(steps.activity, turn, starts, seed)
-        keyed = np.stack([hashes, lengths.astype(np.uint64)], axis=1)
-        _, example, variant = np.unique(keyed, axis=0, return_index=True, return_inverse=True)
-        variant = variant.reshape(-1)
-        same = steps.activity[np.repeat(starts[example][variant], lengths) + turn]
-        if bool((same == steps.activity).all()):
+        hashes = _hashes(steps, starts, lengths, seed)
+        _, example, variant = np.unique(hashes, return_index=True, return_inverse=True)
+        example, variant = example.astype(np.int64), variant.reshape(-1).astype(np.int64)
+        if _same_paths(steps, starts, lengths, example[variant]):
             break
-    return variant.astype(np.int64), example.astype(np.int64)
+    return variant, example
 
 
-def _hashes(activity: Ints, turn: Ints, starts: Ints, seed: int) -> npt.NDArray[np.uint64]:
+def _hashes(steps: Steps, starts: Ints, lengths: Ints, seed: int) -> npt.NDArray[np.uint64]:
     """A hash of each case's sequence: the sum over its steps of a random number per (step, turn)."""
-    if not len(activity):
-        return np.zeros(0, dtype=np.uint64)
     rng = np.random.default_rng(seed)
     top = np.iinfo(np.uint64).max
-    by_activity = rng.integers(0, top, int(activity.max()) + 1, dtype=np.uint64, endpoint=True)
-    by_turn = rng.integers(0, top, int(turn.max()) + 1, dtype=np.uint64, endpoint=True) | 1
-    return np.add.reduceat(by_activity[activity] * by_turn[turn], starts)
+    sizes = len(steps.activities), int(lengths.max(initial=0)) + 1
+    by_activity, by_turn = (
+        rng.integers(0, top, size, dtype=np.uint64, endpoint=True) | 1 for size in sizes
+    )
+    hashes = np.empty(len(starts), dtype=np.uint64)
+    for rows in blocks_of_cases(steps.case, _BLOCK):
+        cases = slice(steps.case[rows.start], steps.case[rows.stop - 1] + 1)
+        turn = np.arange(rows.start, rows.stop) - np.repeat(starts[cases], lengths[cases])
+        parts = by_activity[steps.activity[rows]] * by_turn[turn]
+        hashes[cases] = np.add.reduceat(parts, starts[cases] - rows.start)
+    return hashes
 
 
-def _path(steps: Steps, case: int) -> list[str]:
-    rows = slice(*np.searchsorted(steps.case, [case, case + 1]))
-    return [steps.activities[code] for code in steps.activity[rows]]
+def _same_paths(steps: Steps, starts: Ints, lengths: Ints, example: Ints) -> bool:
+    """Whether each case's path is that of its example."""
+    if not np.array_equal(lengths, lengths[example]):
+        return False
+    for rows in blocks_of_cases(steps.case, _BLOCK):
+        cases = slice(steps.case[rows.start], steps.case[rows.stop - 1] + 1)
+        shift = starts[example[cases]] - starts[cases]
+        other = np.arange(rows.start, rows.stop) + np.repeat(shift, lengths[cases])
+        if not np.array_equal(steps.activity[other], steps.activity[rows]):
+            return False
+    return True
+
+
+def _paths(steps: Steps, example: Ints) -> Iterator[list[str]]:
+    """The activities of each example, in order."""
+    name = np.array(steps.activities, dtype=object)
+    start, end = np.searchsorted(steps.case, [example, example + 1])
+    for first, last in zip(start.tolist(), end.tolist(), strict=True):
+        yield name[steps.activity[first:last]].tolist()
 
 
 def _fate(steps: Steps, variant: Ints, variants_count: int, clock: Clock) -> dict[str, Any]:

@@ -22,11 +22,11 @@ import pyarrow.compute as pc
 from lxml import etree
 
 from salesops_ml.errors import SourceError
+from salesops_ml.mining.xes_plain import CASE, LINE, TRACE, plain_log
 from salesops_ml.periods import moments_from_iso
 
-LINE = "@@line"
-TRACE = "@@trace"
-CASE = "case:"
+__all__ = ["CASE", "LINE", "TRACE", "event_lines", "opened", "read_xes"]
+
 _CHUNK_EVENTS = 50_000
 _EVENT = '*[local-name()="event"]/*[@key and @value]'
 _EVENT_KEYS = etree.XPath(f"{_EVENT}/@key", smart_strings=False)
@@ -64,9 +64,23 @@ def read_xes(
         SourceError: the file is absent, empty, cut off, not well-formed, or declares a document type.
     """
     path = Path(path)
-    log = _Log()
     with opened(path) as stream:
         _refuse_document_type(path, stream)
+    with opened(path) as stream:
+        plain = plain_log(stream, progress)
+    if plain is not None:
+        table, kinds = plain.table if lines else plain.table.drop_columns([LINE]), plain.kinds
+    else:
+        table, kinds = _parsed(path, lines, progress)
+    table = table.select(sorted(table.column_names, key=lambda name: name.startswith(CASE)))
+    return _typed(table, kinds) if typed else table
+
+
+def _parsed(
+    path: Path, lines: bool, progress: Callable[[int], None] | None
+) -> tuple[pa.Table, dict[str, str]]:
+    """The log as text columns, and the kinds of its attributes, from a parser of XML."""
+    log = _Log()
     with opened(path) as stream:
         for trace in _traces(path, stream):
             if log.add(trace) and progress is not None:
@@ -76,7 +90,7 @@ def read_xes(
         raise SourceError(f"{path}: holds no events; check that it is an XES event log")
     if lines:
         table = table.add_column(0, LINE, pa.array(event_lines(path)))
-    return _typed(table, log.kinds) if typed else table
+    return table, log.kinds
 
 
 def event_lines(path: Path) -> npt.NDArray[np.int64]:
@@ -156,6 +170,8 @@ def _refuse_document_type(path: Path, stream: IO[bytes]) -> None:
         parser.ParseFile(stream)
     except _RootReached:
         return
+    except (LookupError, ValueError) as error:
+        raise SourceError(f"{path}: cannot be decoded: {error}; save it as UTF-8") from error
     except expat.ExpatError as error:
         raise _malformed(path, str(error)) from error
 

@@ -18,6 +18,7 @@ from salesops_ml.figures.score_comparison import draw_score_comparison
 from salesops_ml.figures.style import NARROW, WIDE
 from salesops_ml.figures.waterfall import draw_waterfall
 from salesops_ml.figures.win_curve import draw_win_curve
+from tests.figures.mined import pictures
 
 QUANTILES = ("p025", "p05", "p10", "p50", "p90", "p95", "p975")
 STEPS = {
@@ -118,7 +119,7 @@ PICTURES: dict[str, Callable[[], Any]] = {
         _DAYS, 0.5 * (1 - np.exp(-_DAYS / 30)), 0.3 * (1 - np.exp(-_DAYS / 40)),
         as_of=pd.Timestamp("2026-11-20").to_pydatetime(),
     ),
-}  # fmt: skip
+} | pictures()  # fmt: skip
 
 
 @pytest.fixture(params=sorted(PICTURES))

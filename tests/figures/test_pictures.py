@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from itertools import combinations
 from typing import Any
 
 import matplotlib
 from lxml import etree
-from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
-from matplotlib.transforms import Bbox
 
 from salesops_ml.figures.score_comparison import draw_score_comparison
 from salesops_ml.figures.style import ROLES
 from salesops_ml.figures.svg import svg, themed
+from tests.figures.word_boxes import lying_over, outside
 
 Draw = Callable[[], Any]
 
@@ -32,18 +30,11 @@ def test_a_users_settings_neither_show_nor_change(picture: Draw) -> None:
 
 
 def test_no_words_leave_the_picture(picture: Draw) -> None:
-    figure = picture()
-    width, height = (figure.get_size_inches() * figure.dpi).tolist()
-    for text, box in _boxes(figure):
-        inside = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1
-        assert inside, f"`{text}` leaves the picture: {box}"
+    assert outside(picture()) == []
 
 
 def test_no_words_lie_over_words(picture: Draw) -> None:
-    for (one, first), (other, second) in combinations(_boxes(picture()), 2):
-        across = min(first.x1, second.x1) - max(first.x0, second.x0)
-        down = min(first.y1, second.y1) - max(first.y0, second.y0)
-        assert across <= 1 or down <= 1, f"`{one}` lies over `{other}`"
+    assert lying_over(picture()) == []
 
 
 def test_the_element_is_whole_and_asks_for_nothing(picture: Draw) -> None:
@@ -68,34 +59,6 @@ def test_every_colour_has_a_role_and_follows_the_page(picture: Draw) -> None:
     assert used <= set(ROLES.values())
     left = re.sub(r"var\(--figure-\w+, #[0-9a-f]{6}\)", "", themed(plain))
     assert not re.findall(r"#[0-9a-f]{6}\b", left)
-
-
-def _boxes(figure: Any) -> list[tuple[str, Any]]:
-    """Every text that is drawn, with its box in pixels."""
-    FigureCanvasAgg(figure).draw()
-    width, height = (figure.get_size_inches() * figure.dpi).tolist()
-    recorder = _Recorder(width, height, figure.dpi)
-    figure.draw(recorder)
-    return recorder.boxes
-
-
-class _Recorder(RendererAgg):
-    """Draws as usual, and keeps the words with their places."""
-
-    def __init__(self, width: float, height: float, dpi: float) -> None:
-        super().__init__(width, height, dpi)
-        self.boxes: list[tuple[str, Any]] = []
-
-    def draw_text(
-        self, gc: Any, x: float, y: float, s: str, prop: Any, angle: float, *args: Any, **more: Any
-    ) -> None:
-        super().draw_text(gc, x, y, s, prop, angle, *args, **more)
-        text = more.get("mtext")
-        if text is not None:
-            self.boxes.append((s, text.get_window_extent(self)))
-            return
-        width, height, descent = self.get_text_width_height_descent(s, prop, False)
-        self.boxes.append((s, Bbox.from_bounds(x, self.height - y - descent, width, height)))
 
 
 def test_a_model_far_worse_than_the_next_stands_at_the_rim() -> None:

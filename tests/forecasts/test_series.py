@@ -176,6 +176,14 @@ def test_units_and_row_order_do_not_matter_and_intervals_nest(scale, values, see
         (lambda p: p.assign(ds=p.ds + pd.to_timedelta([0, 3, 0], unit="D")), "not on the calendar"),
         (lambda p: p.drop(columns="y"), "lacks column `y`"),
         (lambda p: p.head(0), "no rows"),
+        (lambda p: p.assign(y=[1.0, -np.inf, 3.0]), "not a finite number"),
+        (lambda p: p.assign(y=[1.0, None, 3.0]), "not a finite number"),
+        (lambda p: p.assign(y=["1", "2", "three"]), "`y` is three, not a finite number"),
+        (lambda p: p.assign(y=[1.0, 1e200, 3.0]), "`a`, 2022-02-01.*beyond 1e\\+150"),
+        (lambda p: p.assign(unique_id=["a", None, "a"]), "2022-02-01.*has no `unique_id`"),
+        (lambda p: pd.concat([p.assign(unique_id=1), p.assign(unique_id="1")]), "called `1`"),
+        (lambda p: p.assign(ds=[p.ds[0], pd.NaT, p.ds[2]]), "`ds` is NaT, not a date"),
+        (lambda p: p.assign(ds=["2022-01-01", "soon", "2022-03-01"]), "`ds` is soon, not a date"),
     ],
 )
 def test_bad_panels_are_named(change, words):
@@ -190,9 +198,33 @@ def test_bad_panels_are_named(change, words):
         ({"horizon": 0}, "`horizon` is 0"),
         ({"season_length": 0}, "`season_length` is 0"),
         ({"levels": (80, 100)}, "`levels` holds 100"),
+        ({"horizon": 2.5}, "`horizon` is 2.5; give a whole number"),
+        ({"season_length": None}, "`season_length` is None; give a whole number"),
+        ({"freq": "XYZ"}, "`freq` is 'XYZ', which pandas does not know"),
+        ({"freq": 0}, "`freq` is 0; give a step"),
+        ({"freq": 1}, "`freq` is 1, a step of whole numbers, and `ds` are datetime"),
     ],
 )
 def test_bad_arguments_are_named(arguments, words):
-    asked = {"horizon": 2, "season_length": 12, "levels": (80, 95)} | arguments
+    asked = {"horizon": 2, "season_length": 12, "levels": (80, 95), "freq": "MS"} | arguments
     with pytest.raises(UsageError, match=words):
-        fast(monthly([1.0, 2.0, 3.0]), freq="MS", **asked)
+        fast(monthly([1.0, 2.0, 3.0]), **asked)
+
+
+def test_whole_numbers_need_a_whole_step():
+    panel = monthly([1.0, 2.0, 3.0]).assign(ds=[1, 2, 3])
+    with pytest.raises(UsageError, match="a frequency of dates, and `ds` are int64"):
+        fast(panel, horizon=2, season_length=1, freq="MS")
+
+
+def test_dates_as_text_days_or_categories_say_the_same():
+    plain = monthly([10.0, 12.0, 11.0, 13.0])
+    asked = {"horizon": 2, "season_length": 12, "freq": "MS"}
+    expected = fast(plain, **asked)
+    kinds = pd.Categorical(plain.unique_id, categories=["a", "never sold"])
+    for other in (
+        plain.assign(ds=plain.ds.dt.strftime("%Y-%m-%d")),
+        plain.assign(ds=plain.ds.dt.date),
+        plain.assign(unique_id=kinds),
+    ):
+        pd.testing.assert_frame_equal(fast(other, **asked), expected)

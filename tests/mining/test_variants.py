@@ -66,3 +66,10 @@ def test_an_empty_log_has_no_variants(company: Warehouse) -> None:
     found = variants(event_log(company, as_of=datetime(2026, 1, 1) - timedelta(days=1)))
     assert found.empty
     assert list(found.columns) == list(COLUMNS)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), limit=st.integers(0, 30))
+def test_a_limit_is_the_head_of_all(seed: int, limit: int) -> None:
+    log = made_log(40, seed, length=3, names=3)
+    pd.testing.assert_frame_equal(variants(log, limit=limit), variants(log).head(limit))

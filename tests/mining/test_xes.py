@@ -155,6 +155,8 @@ BROKEN = {
     "not closed": (LOG.replace("</log>", "").encode(), "not well-formed"),
     "unknown entity": (LOG.replace("&amp;", "&boom;").encode(), "not well-formed"),
     "wrong encoding": (LOG.replace("Offer", "Öffer").encode("latin-1"), "not well-formed"),
+    "unknown encoding": (LOG.replace("UTF-8", "KLINGON").encode(), "cannot be decoded.*UTF-8"),
+    "encoding of many bytes": (LOG.replace("UTF-8", "gb18030").encode(), "cannot be decoded"),
     "truncated gzip": (gzip.compress(LOG.encode())[:-20], "cut off or damaged"),
     "damaged gzip": (gzip.compress(LOG.encode())[:-8] + b"\0" * 8, "cut off or damaged"),
     "no events": (b"<log><trace/></log>", "holds no events"),
