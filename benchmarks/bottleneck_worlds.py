@@ -195,7 +195,8 @@ def main() -> None:
     seeds = int(sys.argv[1]) if len(sys.argv) > 1 else SEEDS
     lines = all_lines(seeds)
     empty = [line for line in lines if line["kind"] == EMPTY]
-    told = {kind: summary(lines, kind) for kind in (PLANTED, WEAK)}
+    asked = {line["kind"] for line in lines}
+    told = {kind: summary(lines, kind) for kind in (PLANTED, WEAK) if kind in asked}
     told[EMPTY] = {
         "worlds": len(empty),
         "worlds_with_a_finding": sum(bool(line["found"]) for line in empty),
