@@ -48,19 +48,15 @@ def run(job: Job) -> None:
 
 
 def _mine(job: Job, warehouse: Warehouse) -> None:
-    from salesops_ml.figures.process_map import draw_map, map_page
+    from salesops_ml.app.process_page import write_pages
     from salesops_ml.mining.run import mine
 
     found = mine(warehouse, as_of=job.as_of(warehouse), settings=job.settings)
-    for name in ("transitions", "bottlenecks", "variants", "stages"):
-        job.folder.write_frame(name, getattr(found, name))
-    discovery = found.discovery.to_dict() if found.discovery else None
-    job.folder.write_json("discovery", discovery)
-    title = f"How deals move at {job.settings.company.name}"
-    shown = (found.transitions, found.stages, found.bottlenecks)
-    currency = job.settings.company.base_currency
-    job.folder.write_text("process_map.svg", draw_map(*shown, title=title, currency=currency))
-    job.folder.write_text("process_map.html", map_page(*shown, title=title, currency=currency))
+    found.write(job.folder.path)
+    models = [model.to_dict() for model in found.models]
+    held = found.conformance.summary() if found.conformance is not None else None
+    job.folder.write_json("discovery", {"models": models, "conformance": held})
+    write_pages(found, job.settings, job.folder.path)
 
 
 def _told(rows: dict[str, int], rejects: int, changed: bool) -> str:

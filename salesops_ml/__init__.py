@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from salesops_ml.app.run_folder import RunFolder, latest_run
     from salesops_ml.forecasts.series import forecast_series
-    from salesops_ml.mining.event_log import read_log
+    from salesops_ml.mining.log_files import read_log
     from salesops_ml.models.deal_scores import DealScores
     from salesops_ml.settings import Settings
     from salesops_ml.settings import load as load_settings
@@ -39,7 +39,7 @@ _HOMES = {
     "forecast_series": "forecasts.series:forecast_series",
     "latest_run": "app.run_folder:latest_run",
     "load_settings": "settings:load",
-    "read_log": "mining.event_log:read_log",
+    "read_log": "mining.log_files:read_log",
 }
 
 

@@ -228,6 +228,9 @@ class Mining(Frozen):
     bootstrap: int = Field(200, ge=20)
     discovery_cases: int = Field(2_000, ge=10)
     max_variants: int = Field(500, ge=1)
+    compare: tuple[str, str, str] | None = Field(
+        None, description="what to compare: an attribute and two of its values; else won and lost"
+    )
 
 
 class Kpis(Frozen):

@@ -175,22 +175,19 @@ def submit(settings: Settings, *, author: str | None, **said: Any) -> Told:
 
 
 def mine(settings: Settings, out: Path) -> Told:
-    """Bottlenecks, and the map in `out`."""
-    from salesops_ml.figures.process_map import draw_map, map_page
+    """What to mend in the process, and the map, the page and the tables in `out`."""
+    from salesops_ml.app.process_page import write_pages
+    from salesops_ml.app.report_advice import advice
     from salesops_ml.mining.run import mine as dig
 
     with _open(settings) as (warehouse, as_of):
         found = dig(warehouse, as_of=as_of, settings=settings)
-    words: dict[str, Any] = {
-        "title": f"How deals move at {settings.company.name}",
-        "currency": settings.company.base_currency,
-    }
-    shown = (found.transitions, found.stages, found.bottlenecks)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "process_map.svg").write_text(draw_map(*shown, **words), encoding="utf-8")
-    (out / "process_map.html").write_text(map_page(*shown, **words), encoding="utf-8")
-    text = _table(found.bottlenecks.head(15))
-    return Told(f"{text}\nmap: {out / 'process_map.html'}", _records(found.bottlenecks))
+    found.write(out)
+    page = write_pages(found, settings, out)
+    told = advice(found.more["recommendations"], settings.company.base_currency)
+    lines = [f"{one.price}: {one.finding} {one.what_to_do}" for one in told]
+    lines += [f"map: {out / 'process_map.html'}", f"page: {page}"]
+    return Told("\n".join(lines), _records(found.bottlenecks))
 
 
 def kpis(settings: Settings) -> Told:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 from markupsafe import Markup
 
+from salesops_ml.app.report_advice import Advice, advice
 from salesops_ml.app.report_files import RunFiles
 from salesops_ml.app.report_map import embedded_map
 from salesops_ml.app.report_parts import Table, counted
@@ -27,13 +28,15 @@ class Stuck:
 
 @dataclass(frozen=True)
 class BottleneckSection:
-    """The findings, the map and the stages."""
+    """The findings, what to do about them, the map and the stages."""
 
     summary: str
     found: list[Stuck]
+    advice: list[Advice]
     stages: Table | None
     map: Markup
     has_page: bool
+    has_process: bool
 
 
 def build_bottlenecks(files: RunFiles) -> BottleneckSection:
@@ -45,10 +48,20 @@ def build_bottlenecks(files: RunFiles) -> BottleneckSection:
     return BottleneckSection(
         _summary(segments, stages, files.currency),
         [_stuck(row, files.currency) for _, row in segments.head(MOST).iterrows()],
+        _advice(files),
         _stages(_in_turn(stages, files), files.currency) if len(stages) else None,
         embedded_map(files.text("process_map.svg")),
         files.folder.has("process_map.html"),
+        files.folder.has("process.html"),
     )
+
+
+def _advice(files: RunFiles) -> list[Advice]:
+    """What to do first; what the findings above say already is not said again."""
+    ranked = files.frame("recommendations")
+    if ranked.empty:
+        return []
+    return advice(ranked[ranked["kind"] != "slow kind"], files.currency, most=MOST)
 
 
 def _summary(segments: pd.DataFrame, stages: pd.DataFrame, currency: str) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from heapq import heapify, heappop, heappush
+from importlib import import_module
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from salesops_ml.errors import DataError
-from salesops_ml.mining import causes as module
 from salesops_ml.mining import rules
 from salesops_ml.mining.causes import causes
 from salesops_ml.mining.clock import Clock
@@ -24,6 +24,8 @@ from salesops_ml.mining.visits import stays_of
 from salesops_ml.synthetic import Bottleneck, WorldParameters, generate
 from salesops_ml.warehouse import Warehouse
 from tests.mining.conftest import made_log
+
+module = import_module("salesops_ml.mining.causes")
 
 UNTIL = datetime(2026, 12, 1)
 LOAD = 8

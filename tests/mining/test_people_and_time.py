@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
@@ -18,16 +19,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salesops_ml.errors import DataError, SchemaError, UsageError
-from salesops_ml.mining import dotted_chart as dots
-from salesops_ml.mining import handovers as hand
-from salesops_ml.mining import performance_spectrum as spectrum
-from salesops_ml.mining import rep_load as load
 from salesops_ml.mining.clock import Clock
 from salesops_ml.mining.event_log import event_log
 from salesops_ml.mining.steps import NEVER, WON, as_steps
 from salesops_ml.mining.transitions import transitions
 from salesops_ml.warehouse import Warehouse
 from tests.mining.conftest import made_log
+
+dots = import_module("salesops_ml.mining.dotted_chart")
+hand = import_module("salesops_ml.mining.handovers")
+spectrum = import_module("salesops_ml.mining.performance_spectrum")
+load = import_module("salesops_ml.mining.rep_load")
 
 CASE, ACTIVITY, TIME, REP = "case:concept:name", "concept:name", "time:timestamp", "org:resource"
 DAY = datetime(2026, 1, 5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from hypothesis import strategies as st
 from salesops_ml.errors import SchemaError
 from salesops_ml.figures.recommendation_words import COLUMNS as SAID
 from salesops_ml.figures.recommendation_words import worded
-from salesops_ml.mining import recommendations as module
 from salesops_ml.mining.bottlenecks import bottlenecks
 from salesops_ml.mining.event_log import event_log
 from salesops_ml.mining.recommendations import recommendations
@@ -24,6 +24,8 @@ from salesops_ml.mining.segments import segments
 from salesops_ml.synthetic import Bottleneck, WorldParameters, generate
 from salesops_ml.warehouse import Warehouse
 from tests.mining.conftest import made_log
+
+module = import_module("salesops_ml.mining.recommendations")
 
 NUMBER = re.compile(
     r"(?P<less>fewer than |<)?(?P<minus>−)?[€$]?(?P<figure>\d[\d,]*(?:\.\d+)?)(?P<unit>%|[kMB]\b)?"
