@@ -13,7 +13,7 @@ pass for its cause. An effect is still an association: what is not on record is 
 
 Causes are ranked by what their evidence leaves at least: the end of the interval that is nearest to
 no effect. Large effects that few deals show do not come first, nor do small ones that many show.
-Reps always differ, so a rep's place counts only what goes beyond how much the reps differ here.
+Reps always differ, so a rep's place counts only what goes beyond how much reps differ in this log.
 """
 
 from __future__ import annotations
@@ -166,9 +166,10 @@ def causes(
     tests = [
         test for question in questions(steps, stays, clock) for test in contrasts(question, known)
     ]
-    q_values = adjusted(tests)
+    tests = _among_peers(tests)
+    p_values, q_values = p_and_q_values(tests)
     kept = _strongest(tests)
-    rows = [_row(steps, tests[k], float(q_values[k])) for k in kept]
+    rows = [_row(steps, tests[k], float(p_values[k]), float(q_values[k])) for k in kept]
     frame = pd.DataFrame(rows).reindex(columns=[*COLUMNS, "least"])
     frame = frame.sort_values(
         ["outcome", "finding", "least", "stage", "cause"],
@@ -194,31 +195,35 @@ def contrasts(question: Question, known: pd.DataFrame) -> list[Contrast]:
     done, given = _block(question, factors(facts, deal_side), given, together)
     for names in (_TEAM, _HANDS):
         done += _block(question, factors(facts, names), given, together)[0]
-    return _among_peers(done)
+    return done
 
 
 def _among_peers(tests: Sequence[Contrast]) -> list[Contrast]:
-    """The tests, those of reps with the spread of all reps."""
-    peers = [test for test in tests if test.condition.attribute == "rep"]
-    if not peers:
-        return list(tests)
-    spread = nature_of(
-        np.array([test.effect for test in peers]), np.array([test.error for test in peers])
-    )
+    """The tests, those of reps with the spread of all reps: the largest in any question alike."""
+    peers: dict[tuple[str, str], list[Contrast]] = {}
+    for test in tests:
+        if test.condition.attribute == "rep":
+            peers.setdefault((test.question.outcome, test.question.stage), []).append(test)
+    spread: dict[str, float] = {}
+    for (outcome, _), those in peers.items():
+        effects, errors = np.array([(test.effect, test.error) for test in those]).T
+        spread[outcome] = max(spread.get(outcome, 0.0), nature_of(effects, errors))
     return [
-        replace(test, spread=spread) if test.condition.attribute == "rep" else test
+        replace(test, spread=spread[test.question.outcome])
+        if test.condition.attribute == "rep" else test
         for test in tests
-    ]
+    ]  # fmt: skip
 
 
-def adjusted(tests: Sequence[Contrast]) -> Floats:
-    """(k,) q-values of the tests, all being one family."""
+def p_and_q_values(tests: Sequence[Contrast]) -> tuple[Floats, Floats]:
+    """(k,) p-values of the tests, and their q-values, all being one family."""
     if not tests:
-        return np.zeros(0)
-    p_values = np.array([
-        two_sided(np.array([test.effect]), np.array([test.error]), test.reps)[0] for test in tests
-    ])  # fmt: skip
-    return np.asarray(false_discovery_control(p_values))
+        return np.zeros(0), np.zeros(0)
+    p_values = two_sided(
+        np.array([test.effect for test in tests]), np.array([test.error for test in tests]),
+        np.array([test.reps for test in tests]),
+    )  # fmt: skip
+    return p_values, np.asarray(false_discovery_control(p_values))
 
 
 def _block(
@@ -281,7 +286,7 @@ def _strongest(tests: Sequence[Contrast]) -> list[int]:
     return list(best.values())
 
 
-def _row(steps: Steps, test: Contrast, q_value: float) -> dict[str, Any]:
+def _row(steps: Steps, test: Contrast, p_value: float, q_value: float) -> dict[str, Any]:
     if test.condition.value.startswith("> ") and test.effect > 0:
         test = test.turned
     question, inside = test.question, test.condition.rows
@@ -296,7 +301,7 @@ def _row(steps: Steps, test: Contrast, q_value: float) -> dict[str, Any]:
         "value": test.condition.value,
         "finding": found,
         "least": test.least,
-        "p_value": two_sided(np.array([test.effect]), np.array([test.error]), test.reps)[0],
+        "p_value": p_value,
         "q_value": q_value,
         "cases": _deals_in(question, inside),
         "others": _deals_in(question, ~inside),

@@ -68,8 +68,11 @@ class Clusters:
         return np.asarray(np.sqrt(_variance(self.deal, influence)))
 
 
-def two_sided(estimate: Floats, error: Floats, reps: int) -> Floats:
+def two_sided(estimate: Floats, error: Floats, reps: Ints | int) -> Floats:
     """(k,) p-values of estimates against 0; the normal distribution where there are no two reps.
+
+    Args:
+        estimate, error: (k,). reps: how many reps there are, for all or (k,).
 
     Example:
         >>> two_sided(np.array([2.0]), np.array([1.0]), 0).round(3).tolist()
@@ -86,8 +89,8 @@ def width(share: float, reps: int) -> float:
     return float(stats.t.ppf((1 + share) / 2, _freedom(reps)))
 
 
-def _freedom(reps: int) -> float:
-    return float(reps - 1) if reps >= _FEWEST else np.inf
+def _freedom(reps: Ints | int) -> Floats:
+    return np.where(np.asarray(reps) >= _FEWEST, np.asarray(reps) - 1.0, np.inf)
 
 
 def _indicators(code: Ints) -> sparse.csr_array:

@@ -58,12 +58,14 @@ def questions(steps: Steps, stays: Stays, clock: Clock) -> Iterator[Question]:
     if len(present) > 1:
         asked.append(_pace(steps, stays, np.ones(len(stays.lost), dtype=bool)))
     if len(steps.outcome) and not (steps.outcome == ENDED).any():
-        asked.append(_winning(WHOLE, steps, np.flatnonzero(steps.first), clock))
+        first = np.flatnonzero(steps.first)
+        asked.append(_winning(WHOLE, steps, first, clock))
         for stage in present:
             here = np.flatnonzero(stays.visits.stage == stage)
             kept = here[np.unique(stays.visits.case[here], return_index=True)[1]]
-            name = steps.activities[int(stage)]
-            asked.append(_winning(name, steps, stays.visits.row[kept], clock))
+            row = stays.visits.row[kept]
+            if not np.array_equal(row, first):  # where all begin there, it is the same question
+                asked.append(_winning(steps.activities[int(stage)], steps, row, clock))
     for question in asked:
         bad = (question.ended & ~question.good).sum()
         enough = question.good.sum() >= FEWEST_ENDINGS

@@ -1,9 +1,10 @@
 """Kinds of waiting: how much of the time in a stage is batching, off hours, contention, prioritisation.
 
-The five kinds follow Lashkevich, Milani, Chapela-Campa, Suvorau and Dumas, "Unveiling the causes of
-waiting time in business processes from event logs" (2023; CAiSE 2023, LNCS 13901), put into what a
-sales log knows: when a deal entered a stage, when it left, and in whose hands it was. A stay is split
-into parts that do not overlap, in this order.
+The five kinds follow Lashkevich, Milani, Chapela-Campa, Suvorau and Dumas, "Why am I waiting?
+Data-driven analysis of waiting times in business processes" (CAiSE 2023) and "Unveiling the causes of
+waiting time in business processes from event logs" (2023), put into what a sales log knows: when a deal
+entered a stage, when it left, and in whose hands it was. A stay is split into parts that do not
+overlap, in this order.
 
 1. Batching. Deals that one rep moves out of the stage to the same next stage, each within
    `batch_minutes` of the one before, are a batch. Until the last of them had entered the stage, the

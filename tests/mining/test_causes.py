@@ -240,3 +240,21 @@ def test_a_log_of_nothing_or_little_gives_empty_frames() -> None:
 def test_kinds_must_fit_the_log() -> None:
     with pytest.raises(DataError, match="`kinds` has 1 rows for a log of"):
         causes(made_log(20, 1), pd.DataFrame({"product": ["A"]}))
+
+
+def test_the_helpdesks_log_is_explained_by_its_hands_and_hours(helpdesk: pd.DataFrame) -> None:
+    kinds = pd.DataFrame({"rep": helpdesk["org:resource"]})
+    found = causes(helpdesk, kinds)
+    assert set(found.attribute) <= {
+        "rep",
+        "rep_load",
+        "owner_changed",
+        "entry_weekday",
+        "entry_hour",
+    }
+    assert found.finding.any()
+    stay = found[(found.stage == "Resolve ticket") & (found.attribute == "owner_changed")].iloc[0]
+    assert stay.cases + stay.others >= helpdesk["case:concept:name"].nunique() * 0.9
+    rules_of_it = rule_list(helpdesk, kinds)
+    assert rules_of_it.rule.str.contains("stage ").any()
+    assert not rules_of_it.rule.str.contains(r"\brep rep|\brep Value", regex=True).any()

@@ -117,3 +117,24 @@ def test_q_values_are_those_of_benjamini_and_hochberg() -> None:
     assert _adjusted(p_values).tolist()[0] == pytest.approx(0.04)
     expected = [0.04, np.nan, 0.16 / 3, 0.16 / 3, 0.9]
     assert np.allclose(_adjusted(p_values), expected, equal_nan=True)
+
+
+def test_errors_by_rep_hold_where_reps_differ_in_a_stage() -> None:
+    """Groups of whole reps, drawn by lot: one in twenty is 1.96 errors away, not one in three."""
+    rng = np.random.default_rng(9)
+    reps, deals = 30, 1500
+    own, rep = np.exp(0.4 * rng.standard_normal(reps)), rng.integers(0, reps, deals)
+    time, seen = rng.exponential(10 / own[rep]), rng.uniform(5, 60, deals)
+    gone = time < seen
+    place = np.zeros(deals, dtype=np.int64)
+    visits = Visits(
+        np.arange(deals), np.arange(deals), place, place + 1, np.minimum(time, seen), gone
+    )
+    nothing = np.zeros(deals, dtype=bool)
+    stays = Stays(visits, gone, nothing, nothing, nothing)
+    fit = fit_pace(stays, np.zeros((deals, 0)), None, [])
+    groups = [(rng.random(reps) < 0.5)[rep] for _ in range(200)]
+    pace, together, alone = score_groups(fit, stays, 0, groups, rep)
+    assert (np.abs(pace / alone) > 1.96).mean() > 0.25
+    assert (np.abs(pace / together) > 1.96).mean() < 0.12
+    assert (together >= alone).all()

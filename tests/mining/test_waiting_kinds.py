@@ -174,3 +174,12 @@ def test_a_log_of_nothing_has_no_waiting() -> None:
     found = waiting_kinds(log.head(0))
     assert found.empty
     assert list(found.columns) == list(COLUMNS)
+
+
+def test_all_of_the_helpdesks_waiting_is_split(helpdesk: pd.DataFrame) -> None:
+    kinds = pd.DataFrame({"rep": helpdesk["org:resource"]})
+    found = waiting_kinds(helpdesk, kinds, hours=(9, 18))
+    stays = visits_of(as_steps(helpdesk), Clock())
+    assert found.days.sum() == pytest.approx(stays.days.sum())
+    assert np.allclose(found.groupby("stage").share.sum().round(9) % 1, 0)
+    assert (found.groupby("kind").days.sum() > 0).all()
