@@ -102,7 +102,10 @@ def _peers(
         )
     learned, spent["global LightGBM"] = _clocked(lambda: learned_forecasts(past, horizon, season))
     told["global LightGBM"] = np.where(np.isnan(learned), told["seasonal naive"], learned)
-    groups = {"median of theta, snaive, learner": ("theta", "seasonal naive", "global LightGBM")}
+    groups = {
+        "median of theta, snaive, learner": ("theta", "seasonal naive", "global LightGBM"),
+        "mean of theta, AutoETS": ("theta", "AutoETS"),
+    }
     if with_arima:
         groups["median of four"] = ("AutoETS", "AutoARIMA", "theta", "AutoCES")
     for name, members in groups.items():

@@ -15,10 +15,10 @@ model can help are handled by a named rule in both modes:
 | young | fewer than 12 periods | fast forecast and smoothed level, half each |
 | regular | all others | the mode's own |
 
-Where a series stepped onto another level for good, models see its past moved onto that level
-(`series_breaks`). A trend seen over a handful of periods counts half. Missing periods inside a series
-are filled in a straight line (`gaps` counts them). A series that never went below zero is never forecast
-below zero.
+Where a series stepped onto another level for good, the models of one series see its past moved onto
+that level (`series_breaks`). A trend seen over a handful of periods counts half. Missing periods inside
+a series are filled in a straight line (`gaps` counts them). A series that never went below zero is never
+forecast below zero.
 """
 
 from __future__ import annotations

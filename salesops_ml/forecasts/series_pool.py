@@ -195,16 +195,19 @@ def _members(batch: Batch, day: Ints, horizon: int, fit: Fitter | None, pool: Po
     """All members' forecasts, within bounds; (series, members, horizon).
 
     Shared models are taught day by day, so that no series tells them what came after another's `day`.
+    They see series as they were, steps onto other levels included: they go by the latest changes, and
+    a panel whose jumps are hidden teaches all of its series worse.
     """
     seen = unbroken(batch)
     values = [seen.values[row, start:] for row, start in enumerate(seen.start)]
     chunks = [combined(seen.take(rows), horizon) for rows in _chunks(len(values))]
     parts = [np.concatenate(chunks)[:, None, :]]
     if pool.shared:
+        raw = [batch.values[row, start:] for row, start in enumerate(batch.start)]
         shared = np.full((len(values), 1 + len(SHARED), horizon), np.nan)
         for one in np.unique(day):
             rows = np.flatnonzero(day == one)
-            some = [values[int(row)] for row in rows]
+            some = [raw[int(row)] for row in rows]
             shared[rows, 0] = learned_forecasts(some, horizon, batch.season)
             shared[rows, 1:] = shared_forecasts(some, horizon, batch.season)
         parts.append(shared)

@@ -1,8 +1,8 @@
 """Two state space models of one series each: the airline model, and level, season and noise apart.
 
-Their likelihoods are exact and small, so that each is fitted in a fiftieth of a second. `Airline` is
-seasonal ARIMA (0,1,1)(0,1,1), which Box and Jenkins drew up for passengers of airlines; `Components` is
-a level that walks, a season of waves that change slowly, and noise, each with a variance of its own.
+Their likelihoods are exact and small, so that each is fitted in some hundredths of a second. `Airline`
+is seasonal ARIMA (0,1,1)(0,1,1), which Box and Jenkins drew up for passengers of airlines; `Components`
+is a level that walks, a season of waves that change slowly, and noise, each with a variance of its own.
 Series above zero are taken in logarithms, where seasons grow with the level.
 
 Both speak the way that statsforecast's engine asks of a model, so that they are fitted by it beside its

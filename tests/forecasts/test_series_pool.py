@@ -111,7 +111,7 @@ def test_best_gives_the_same_numbers_on_one_process_and_two_and_in_any_row_order
 
 @pytest.mark.slow
 def test_best_is_nearer_than_a_seasonal_naive_forecast_and_covers():
-    walks = seasonal_walks(40, 44, seed=5)
+    walks = seasonal_walks(24, 44, seed=5)
     horizon = 4
     told = forecast_series(
         panel_of([walk[:-horizon] for walk in walks]), horizon=horizon, season_length=4, freq=1
