@@ -74,6 +74,7 @@ def render_process(found: MiningResult, settings: Settings) -> str:
         difference=_difference(found),
         differences=_differences(more["comparison"]),
         drift=told(more["drift"], "finding"),
+        recent=told(more["recent"], "finding"),
         models=models_table(found.models),
         **_pictures(found, currency),
     )

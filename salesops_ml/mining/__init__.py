@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from salesops_ml.mining.skipped_stages import skipped_stages
     from salesops_ml.mining.stages import stage_dwell
     from salesops_ml.mining.transitions import transitions
+    from salesops_ml.mining.usual_comparisons import recent_against_before, won_against_lost
     from salesops_ml.mining.variants import variants
     from salesops_ml.mining.waiting_kinds import waiting_kinds
 
@@ -57,6 +58,7 @@ __all__ = [
     "performance_spectrum",
     "ping_pong",
     "read_log",
+    "recent_against_before",
     "recommendations",
     "rep_load",
     "rework",
@@ -66,6 +68,7 @@ __all__ = [
     "transitions",
     "variants",
     "waiting_kinds",
+    "won_against_lost",
     "write_log",
 ]
 
@@ -74,8 +77,10 @@ _ELSEWHERE = {
     "discover": "discovery",
     "first_pass_yield": "first_pass",
     "read_log": "log_files",
+    "recent_against_before": "usual_comparisons",
     "rule_list": "rules",
     "stage_dwell": "stages",
+    "won_against_lost": "usual_comparisons",
     "write_log": "log_files",
 }
 """Modules of the functions that are not named like their module."""

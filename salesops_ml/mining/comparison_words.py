@@ -15,7 +15,7 @@ def in_words(row: Mapping[Any, Any], names: tuple[str, str]) -> str:
         >>> row = {"kind": "step", "source": "Lead", "target": "Offer", "measure": "share",
         ...     "first": 0.25, "second": 0.5, "difference": 0.25}
         >>> in_words(row, ("won", "lost"))
-        '50 % of the deals that leave Lead go to Offer in lost, 25 % in won.'
+        '50% of the deals that leave Lead go to Offer in lost, 25% in won.'
     """
     return {"share": _share, "dwell": _dwell, "win_rate": _win_rate}[row["measure"]](row, names)
 
@@ -60,14 +60,14 @@ def percent(share: float) -> str:
 
     Example:
         >>> percent(0.256), percent(0.0042), percent(0.0), percent(0.998), percent(float("nan"))
-        ('26 %', '0.42 %', '0 %', '99.8 %', 'none seen')
+        ('26%', '0.42%', '0%', '99.8%', 'none seen')
     """
     if share != share:
         return "none seen"
     if share in (0, 1):
-        return f"{100 * share:.0f} %"
+        return f"{100 * share:.0f}%"
     digits = 2 if share < 0.95 else 3
-    return f"{float(f'{100 * share:.{digits}g}'):g} %"
+    return f"{float(f'{100 * share:.{digits}g}'):g}%"
 
 
 def lasting(days: float) -> str:

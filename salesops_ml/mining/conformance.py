@@ -54,7 +54,7 @@ COLUMNS = {
     "win_rate_kept": "the same of deals that kept it",
     "win_rate_difference": "broken minus kept, in shares: -0.1 is ten points less; null where breaking "
     "is the outcome itself, or where one of the two has no closed deal",
-    "low": "lower end of the 90 % interval of that difference (Newcombe)",
+    "low": "lower end of the 90% interval of that difference (Newcombe)",
     "high": "its upper end",
     "days_broken": "median days until the closing, of deals that broke it (Kaplan-Meier); null where "
     "the median is not reached",
@@ -300,7 +300,7 @@ def _in_words(row: Mapping[Any, Any]) -> str:
     if not np.isnan(row["win_rate_difference"]):
         points, low, high = (100 * row[name] for name in ("win_rate_difference", "low", "high"))
         words += (f"; they are won {abs(points):.0f} points {'less' if points < 0 else 'more'} often "
-                  f"than deals that kept it (90 % interval {low:+.0f} to {high:+.0f})")  # fmt: skip
+                  f"than deals that kept it (90% interval {low:+.0f} to {high:+.0f})")  # fmt: skip
     return words + "."
 
 

@@ -13,7 +13,6 @@ from salesops_ml.errors import ConfigError
 from salesops_ml.mining.bottlenecks import bottlenecks
 from salesops_ml.mining.causes import causes
 from salesops_ml.mining.clock import Clock
-from salesops_ml.mining.comparison import COLUMNS as COMPARED
 from salesops_ml.mining.comparison import compare
 from salesops_ml.mining.conformance import Conformance, conformance
 from salesops_ml.mining.discovery import Discovery, discover_all
@@ -25,7 +24,6 @@ from salesops_ml.mining.first_pass import first_pass_yield
 from salesops_ml.mining.handovers import handovers
 from salesops_ml.mining.performance_spectrum import performance_spectrum
 from salesops_ml.mining.ping_pong import ping_pong
-from salesops_ml.mining.populations import won_and_lost
 from salesops_ml.mining.recommendations import recommendations
 from salesops_ml.mining.rep_load import rep_load
 from salesops_ml.mining.rework import rework
@@ -35,6 +33,7 @@ from salesops_ml.mining.skipped_stages import skipped_stages
 from salesops_ml.mining.stages import stage_dwell
 from salesops_ml.mining.steps import Mask, Steps, as_steps
 from salesops_ml.mining.transitions import transitions
+from salesops_ml.mining.usual_comparisons import recent_against_before, won_against_lost
 from salesops_ml.mining.variants import variants
 from salesops_ml.mining.waiting_kinds import waiting_kinds
 from salesops_ml.settings import Settings
@@ -54,7 +53,7 @@ class MiningResult:
     Attributes:
         transitions, stages, bottlenecks, variants: the process, and where it costs.
         more: the other frames by the name of their file: causes, cause_rules, waiting, rework,
-            ping_pong, skipped_stages, first_pass, dwell_intervals, comparison, drift, handovers,
+            ping_pong, skipped_stages, first_pass, dwell_intervals, comparison, recent, drift, handovers,
             rep_load, performance_spectrum, dotted_chart, recommendations.
         compared: what the two sides of `comparison` are called.
         conformance: the deals held against the agreed process; None where no process is agreed.
@@ -192,19 +191,18 @@ def _working(asked: _Asked) -> Clock:
 
 
 def _compared(asked: _Asked) -> tuple[tuple[str, str], dict[str, pd.DataFrame]]:
-    """The two populations that the configuration names, else won and lost, side by side."""
-    wanted = asked.settings.mining.compare
-    sides = won_and_lost(asked.steps) if wanted is None else _chosen(asked, *wanted)
-    names = ("won", "lost") if wanted is None else (wanted[1], wanted[2])
-    if not (sides[0].any() and sides[1].any()):
-        import pandas as pd
-
-        return names, {"comparison": pd.DataFrame(columns=list(COMPARED))}
-    found = compare(
-        asked.steps, *sides, names=names, clock=asked.clock, order=asked.order,
-        seed=asked.settings.seed,
-    )  # fmt: skip
-    return names, {"comparison": found}
+    """Two populations side by side, won and lost unless others are named; late deals and earlier."""
+    steps, wanted = asked.steps, asked.settings.mining.compare
+    how: dict[str, Any] = {
+        "clock": asked.clock, "order": asked.order, "seed": asked.settings.seed,
+    }  # fmt: skip
+    recent = {"recent": recent_against_before(steps, **how)}
+    if wanted is None:
+        return ("won", "lost"), recent | {"comparison": won_against_lost(steps, **how)}
+    names = (wanted[1], wanted[2])
+    return names, recent | {
+        "comparison": compare(steps, *_chosen(asked, *wanted), names=names, **how)
+    }
 
 
 def _chosen(asked: _Asked, column: str, first: str, second: str) -> tuple[Mask, Mask]:
