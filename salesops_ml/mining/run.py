@@ -42,6 +42,8 @@ from salesops_ml.warehouse import Warehouse
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST_DOTTED = 1_000
+"""Deals in the dotted chart; of more, some stand for the others."""
 PLACES = 8
 """Ways from stage to stage that the performance spectrum tells of."""
 
@@ -181,7 +183,7 @@ def _ways(asked: _Asked) -> dict[str, pd.DataFrame]:
         "dwell_intervals": dwell_intervals(steps, working=_working(asked)),
         "drift": drift(steps, seed=seed),
         "performance_spectrum": performance_spectrum(steps, clock=clock, limit=PLACES),
-        "dotted_chart": dotted_chart(steps, clock=clock),
+        "dotted_chart": dotted_chart(steps, clock=clock, most_cases=MOST_DOTTED),
     }
 
 
