@@ -3,7 +3,8 @@
 Each path is aligned once, however many deals took it. A deal that has not closed, or whose closing is
 not its last event, is held against the model's beginnings only, so that what is still to come is not
 missed. Token replay is pm4py's; it cannot follow a deal that goes on, and so replays the ended ones
-alone.
+alone. It passes over activities that the model does not have, which are deviations to alignments: the
+two are each other's check where the model knows every activity of the log.
 """
 
 from __future__ import annotations
