@@ -27,9 +27,18 @@ if TYPE_CHECKING:
     from salesops_ml.mining.drift import drift
     from salesops_ml.mining.dwell_intervals import dwell_intervals
     from salesops_ml.mining.event_log import event_log
+    from salesops_ml.mining.filters import (
+        filter_outcome,
+        filter_performance,
+        filter_period,
+        filter_segment,
+        filter_until,
+        filter_variants,
+    )
     from salesops_ml.mining.first_pass import first_pass_yield
     from salesops_ml.mining.handovers import handovers
     from salesops_ml.mining.log_files import read_log, write_log
+    from salesops_ml.mining.log_mapping import keep_complete, map_activities, service_times
     from salesops_ml.mining.performance_spectrum import performance_spectrum
     from salesops_ml.mining.ping_pong import ping_pong
     from salesops_ml.mining.recommendations import recommendations
@@ -38,12 +47,14 @@ if TYPE_CHECKING:
     from salesops_ml.mining.rules import rule_list
     from salesops_ml.mining.skipped_stages import skipped_stages
     from salesops_ml.mining.stages import stage_dwell
+    from salesops_ml.mining.steps import as_steps
     from salesops_ml.mining.transitions import transitions
     from salesops_ml.mining.usual_comparisons import recent_against_before, won_against_lost
     from salesops_ml.mining.variants import variants
     from salesops_ml.mining.waiting_kinds import waiting_kinds
 
 __all__ = [
+    "as_steps",
     "bottlenecks",
     "causes",
     "compare",
@@ -53,8 +64,16 @@ __all__ = [
     "drift",
     "dwell_intervals",
     "event_log",
+    "filter_outcome",
+    "filter_performance",
+    "filter_period",
+    "filter_segment",
+    "filter_until",
+    "filter_variants",
     "first_pass_yield",
     "handovers",
+    "keep_complete",
+    "map_activities",
     "performance_spectrum",
     "ping_pong",
     "read_log",
@@ -63,6 +82,7 @@ __all__ = [
     "rep_load",
     "rework",
     "rule_list",
+    "service_times",
     "skipped_stages",
     "stage_dwell",
     "transitions",
@@ -73,12 +93,22 @@ __all__ = [
 ]
 
 _ELSEWHERE = {
+    "as_steps": "steps",
     "compare": "comparison",
     "discover": "discovery",
+    "filter_outcome": "filters",
+    "filter_performance": "filters",
+    "filter_period": "filters",
+    "filter_segment": "filters",
+    "filter_until": "filters",
+    "filter_variants": "filters",
     "first_pass_yield": "first_pass",
+    "keep_complete": "log_mapping",
+    "map_activities": "log_mapping",
     "read_log": "log_files",
     "recent_against_before": "usual_comparisons",
     "rule_list": "rules",
+    "service_times": "log_mapping",
     "stage_dwell": "stages",
     "won_against_lost": "usual_comparisons",
     "write_log": "log_files",
