@@ -30,6 +30,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 USER_AGENT = "salesops-ml"
 LONGEST_PAUSE = 900.0
 """A vendor that asks for a longer pause is not waited for, in seconds."""
+MOST_RENEWALS = 2
+"""A call that is not known with so many new tokens is refused for good."""
 _SHOWN = 300
 _Done = TypeVar("_Done")
 _LOG = logging.getLogger(__name__)
@@ -194,7 +196,9 @@ class HttpDoor:
 
     def _once(self, method: str, path: str, asked: Mapping[str, Any]) -> Answer:
         answer = self._exchange(method, path, asked)
-        if answer.status == httpx.codes.UNAUTHORIZED and self._login.renew():
+        for _ in range(MOST_RENEWALS):
+            if answer.status != httpx.codes.UNAUTHORIZED or not self._login.renew():
+                break
             answer = self._exchange(method, path, asked)
         problem = self._explain(answer) or _problem(answer, self.place, self.clock)
         if problem is not None:

@@ -7,25 +7,21 @@ so a run that is killed leaves neither half. SQLite by default; any SQLAlchemy U
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
+from salesops_ml.crm.sql_engine import Database
 from salesops_ml.errors import WriteBackError
 from salesops_ml.scoring.fields import FIELDS, Score, current_by_deal
 from salesops_ml.scoring.plan import Change, WriteBackPlan
 
 JOURNAL = "salesops_write_journal"
 KEY_LENGTH = 255
-_WRITES = "salesops_writes"
 
 
 @dataclass(frozen=True)
@@ -49,9 +45,8 @@ class SqlTarget:
     """
 
     def __init__(self, url: str, table: str = "salesops_scores", *, journal: str = JOURNAL) -> None:
-        self._url = _parse(url)
-        self.place = self._url.render_as_string(hide_password=True)
-        self._engine = _engine(self._url, self.place)
+        self.database = Database(url, setting="write_back.url")
+        self.place = self.database.place
         schema, _, name = table.rpartition(".")
         metadata = sa.MetaData(schema=schema or None)
         self.scores = _scores_table(name, metadata)
@@ -64,9 +59,8 @@ class SqlTarget:
             WriteBackError: the place cannot be written, or a table of that name has another shape.
         """
         with self._errors():
-            if self._file:
-                self._file.parent.mkdir(parents=True, exist_ok=True)
-            with self._transaction() as connection:
+            self.database.make_folder()
+            with self.database.writing() as connection:
                 self.scores.metadata.create_all(connection)
                 self._check_shapes(connection)
 
@@ -77,9 +71,9 @@ class SqlTarget:
             WriteBackError: the database cannot be read, or the table has another shape.
         """
         nothing = pd.DataFrame(columns=["deal_id", *FIELDS], dtype=object)
-        if self._file and not self._file.exists():
+        if self.database.file and not self.database.file.exists():
             return nothing
-        with self._errors(), self._engine.connect() as connection:
+        with self._errors(), self.database.engine.connect() as connection:
             if not sa.inspect(connection).has_table(self.scores.name, self.scores.schema):
                 return nothing
             self._check_shape(connection, self.scores)
@@ -104,7 +98,7 @@ class SqlTarget:
         if not plan.to_write:
             return Applied(0, 0)
         self.prepare()
-        with self._errors(), self._transaction() as connection:
+        with self._errors(), self.database.writing() as connection:
             self._lock(connection)
             stands = self._standing(connection)
             due = [change for change in plan.to_write if _due(change, stands, self.place)]
@@ -118,14 +112,7 @@ class SqlTarget:
 
     def dispose(self) -> None:
         """Close the connections."""
-        self._engine.dispose()
-
-    @property
-    def _file(self) -> Path | None:
-        """The file of an SQLite database on disk."""
-        name = self._url.database
-        on_disk = self._url.get_backend_name() == "sqlite" and name not in (None, "", ":memory:")
-        return Path(str(name)) if on_disk and not str(name).startswith("file:") else None
+        self.database.dispose()
 
     def _standing(self, connection: sa.Connection) -> dict[str, Score]:
         rows = connection.execute(sa.select(self.scores)).mappings().all()
@@ -145,17 +132,10 @@ class SqlTarget:
             ours: dict[str, Any] = {name: sa.bindparam(name) for name in FIELDS}
             connection.execute(sa.update(self.scores).where(same).values(ours), there)
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sa.Connection]:
-        with self._engine.connect() as connection:
-            writing = connection.execution_options(**{_WRITES: True})
-            with writing.begin():
-                yield writing
-
     def _lock(self, connection: sa.Connection) -> None:
         """Keep other writers out until the transaction ends (SQLite: `BEGIN IMMEDIATE` did it)."""
-        if self._engine.dialect.name == "postgresql":
-            name = self._engine.dialect.identifier_preparer.format_table(self.scores)
+        if self.database.engine.dialect.name == "postgresql":
+            name = self.database.engine.dialect.identifier_preparer.format_table(self.scores)
             connection.exec_driver_sql(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE")
 
     def _check_shapes(self, connection: sa.Connection) -> None:
@@ -179,69 +159,10 @@ class SqlTarget:
                 f"{self.place}: `deal_id` is no key of table `{table.fullname}`; {cure}"
             )
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Errors of the database and of the file system in our words, without passwords."""
-        try:
-            yield
-        except (SQLAlchemyError, OSError) as error:
-            cause = getattr(error, "orig", None) or error
-            text = " ".join(str(cause).split())
-            raise WriteBackError(
-                f"{self.place}: {self._without_password(text)}; nothing was written. "
-                "Check that the database is there, free and can be written"
-            ) from None
-
-    def _without_password(self, text: str) -> str:
-        secret = self._url.password
-        return text.replace(str(secret), "***") if secret else text
-
-
-def _parse(url: str) -> sa.URL:
-    try:
-        parsed = sa.make_url(url)
-    except ArgumentError:
-        raise WriteBackError(
-            "`write_back.url`: this is no database URL; write one such as sqlite:///store/crm.db "
-            "or postgresql://user:password@host/database"
-        ) from None
-    hidden = sorted(name for name in parsed.query if re.search("(?i)pass|secret|token", name))
-    if hidden:
-        raise WriteBackError(
-            f"`write_back.url`: put the password before the host, not into `{hidden[0]}=`"
+    def _errors(self) -> AbstractContextManager[None]:
+        return self.database.errors(
+            "nothing was written. Check that the database is there, free and can be written"
         )
-    return parsed
-
-
-def _engine(url: sa.URL, place: str) -> sa.Engine:
-    try:
-        engine = sa.create_engine(url)
-    except NoSuchModuleError:
-        raise WriteBackError(
-            f"`write_back.url`: {place}: no database is called `{url.drivername}`; "
-            "write sqlite, postgresql, or another that SQLAlchemy knows"
-        ) from None
-    except ImportError as error:
-        raise WriteBackError(
-            f"`write_back.url`: {place}: the driver is not installed ({error}); "
-            "for PostgreSQL: pip install 'salesops-ml[postgres]'"
-        ) from None
-    if engine.dialect.name == "sqlite":
-        _take_over_transactions(engine)
-    return engine
-
-
-def _take_over_transactions(engine: sa.Engine) -> None:
-    """SQLite's driver opens transactions late; open them ourselves, and lock at once for writing."""
-
-    @sa.event.listens_for(engine, "connect")
-    def _no_own_transactions(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None
-
-    @sa.event.listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        writes = connection.get_execution_options().get(_WRITES)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _scores_table(name: str, metadata: sa.MetaData) -> sa.Table:

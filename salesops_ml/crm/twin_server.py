@@ -308,12 +308,10 @@ class TwinServer:
                 self._in_flight -= 1
         if fault in ("timeout_before", "timeout_after"):
             self.wait(self.patience)
-            response = None
-        if fault in ("drop_before", "drop_after"):
-            response = None
+        lost = fault in ("timeout_before", "timeout_after", "drop_before", "drop_after")
         with self.lock:
-            self._statuses[str(response.status) if response else "none"] += 1
-        return response, fault
+            self._statuses["none" if lost else str(response.status)] += 1
+        return (None if lost else response), fault
 
     def wait(self, seconds: float) -> None:
         """Sleep so many seconds of the twin's clock; shorter where the server stops."""
@@ -381,6 +379,9 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         length = int(self.headers.get("content-length") or 0)
         body = self.rfile.read(length)
+        if len(body) < length:
+            self.close_connection = True
+            return
         if parts.path == "/_twin/report":
             self._send(Response(200, self.twin.report()), None)
             return

@@ -9,16 +9,16 @@ that the model has never seen gets no probability, and loses the one that stands
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
 from salesops_ml.errors import DataError
 from salesops_ml.models.known_deals import UNSEEN_STAGE
-from salesops_ml.scoring.fields import Score, current_by_deal, scores_by_deal
+from salesops_ml.scoring.fields import FIELDS, Score, current_by_deal, scores_by_deal
 
 Action = Literal["insert", "update", "withdraw", "keep"]
 WORDS: dict[Action, str] = {
@@ -80,6 +80,7 @@ class WriteBackPlan:
 
 
 _TOLD = ("win_probability", "close_p50", "band")
+_SCORED = ["deal_id", "p_win", "close_p50_date", "band", "reasons", "scored_at", "model_version"]
 
 
 def plan_write_back(
@@ -128,6 +129,45 @@ def plan_write_back(
             after = before if action == "keep" else None
         changes.append(Change(deal_id, action, before, after, why))
     return WriteBackPlan(tuple(changes))
+
+
+def plan_in_chunks(
+    scores: Iterable[pd.DataFrame],
+    standing: Callable[[Sequence[str]], Mapping[str, Score]],
+    *,
+    min_change: float,
+    min_close_days: int = 7,
+    closed: Iterable[Sequence[str]] = (),
+) -> Iterator[Change]:
+    """`plan_write_back` for any number of deals: no more than one chunk is held in memory.
+
+    Args:
+        scores: chunks of what `score_open_deals` gave, each deal in one of them.
+        standing: the fields of these deals as they stand in the CRM; deals without are left out.
+        min_change: smallest move of the win probability worth writing, 0..1.
+        min_close_days: smallest move of the expected close worth writing, in days.
+        closed: chunks of deals that are known to be closed; their scores are withdrawn.
+
+    Yields:
+        What happens to each deal, chunk by chunk; deals that are kept as they are included.
+
+    Raises:
+        DataError: a deal stands twice in a chunk.
+    """
+    least = {"min_change": min_change, "min_close_days": min_close_days}
+    for chunk in scores:
+        yield from _planned(chunk, standing(chunk["deal_id"].astype(str).tolist()), (), **least)
+    for deals in closed:
+        nothing = pd.DataFrame(columns=_SCORED)
+        yield from _planned(nothing, standing(deals), deals, **least)
+
+
+def _planned(
+    chunk: pd.DataFrame, before: Mapping[str, Score], closed: Collection[str], **least: Any
+) -> tuple[Change, ...]:
+    rows = [{"deal_id": deal_id, **score.values()} for deal_id, score in before.items()]
+    current = pd.DataFrame(rows, columns=["deal_id", *FIELDS], dtype=object)
+    return plan_write_back(current, chunk, closed=closed, **least).changes
 
 
 def render_plan(plan: WriteBackPlan, *, limit: int = 20) -> str:
