@@ -7,9 +7,6 @@ Anything else is refused, and not repeated in the message, since it may be the s
 from __future__ import annotations
 
 import re
-from typing import Annotated
-
-from pydantic import AfterValidator
 
 _ENVIRONMENT = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
 _KEYRING = re.compile(r"keyring:[^/\s]+/[^\s]+")
@@ -31,7 +28,3 @@ def check_reference(text: str) -> str:
     if not (_ENVIRONMENT.fullmatch(text) or _KEYRING.fullmatch(text)):
         raise ValueError(f"names no place of a secret; {CURE}")
     return text
-
-
-SecretReference = Annotated[str, AfterValidator(check_reference)]
-"""The kind of a setting that names a secret."""

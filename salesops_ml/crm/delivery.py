@@ -127,8 +127,11 @@ class Delivery:
                 f"run `{run_id}` was interrupted while it was planned; nothing of it was sent. "
                 "Score and plan again"
             )
-        if run.state == "rolled_back":
-            raise UsageError(f"run `{run_id}` was rolled back; score and plan again")
+        if run.state in ("rolled_back", "superseded"):
+            why = (
+                "was rolled back" if run.state == "rolled_back" else "was followed by a later plan"
+            )
+            raise UsageError(f"run `{run_id}` {why}; score and plan again")
         return run
 
     @contextmanager

@@ -189,6 +189,19 @@ class Outbox:
         """Note how far a run has come."""
         self._update_run(run_id, state=state, reason=mask(reason) if reason else None)
 
+    def supersede(self, place: str) -> None:
+        """Runs at that place that are not finished are never resumed: a later plan takes their place.
+
+        Raises:
+            WriteBackError: another process delivers one of them just now.
+        """
+        if not self._is_there():
+            return
+        runs = self._runs.c
+        stale = (runs.place == mask(place)) & runs.state.in_(("open", "stopped", "planning"))
+        with self.exclusive(), self._errors(), self.database.writing() as connection:
+            connection.execute(sa.update(self._runs).where(stale).values(state="superseded"))
+
     def set_canary(self, run_id: str) -> None:
         """Note that the canary share was read back right."""
         self._update_run(run_id, canary=True)

@@ -13,7 +13,7 @@ from salesops_ml.scoring.fields import Score, score_from_json
 from salesops_ml.scoring.plan import Change
 
 State = Literal["planned", "sent", "ambiguous", "confirmed", "failed"]
-RunState = Literal["planning", "open", "stopped", "finished", "rolled_back"]
+RunState = Literal["planning", "open", "stopped", "finished", "superseded", "rolled_back"]
 STATES: tuple[State, ...] = ("planned", "sent", "ambiguous", "confirmed", "failed")
 UNKNOWN: tuple[State, ...] = ("sent", "ambiguous")
 CANARY, REST = 0, 1
@@ -45,7 +45,7 @@ class OutboxRun:
         run_id: its name.
         place: the CRM.
         kind: write, or rollback of `of_run`.
-        state: planning, open, stopped, finished or rolled_back.
+        state: planning, open, stopped, finished, superseded (by a later plan) or rolled_back.
         canary: whether the canary share has been read back right.
         reason: why it stopped.
         planned_at: when it was planned, naive UTC.

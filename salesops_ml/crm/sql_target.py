@@ -58,7 +58,7 @@ class SqlTarget:
         Raises:
             WriteBackError: the place cannot be written, or a table of that name has another shape.
         """
-        with self._errors():
+        with self.errors():
             self.database.make_folder()
             with self.database.writing() as connection:
                 self.scores.metadata.create_all(connection)
@@ -73,7 +73,7 @@ class SqlTarget:
         nothing = pd.DataFrame(columns=["deal_id", *FIELDS], dtype=object)
         if self.database.file and not self.database.file.exists():
             return nothing
-        with self._errors(), self.database.engine.connect() as connection:
+        with self.errors(), self.database.engine.connect() as connection:
             if not sa.inspect(connection).has_table(self.scores.name, self.scores.schema):
                 return nothing
             self._check_shape(connection, self.scores)
@@ -98,25 +98,46 @@ class SqlTarget:
         if not plan.to_write:
             return Applied(0, 0)
         self.prepare()
-        with self._errors(), self.database.writing() as connection:
-            self._lock(connection)
-            stands = self._standing(connection)
+        with self.errors(), self.database.writing() as connection:
+            self.lock(connection)
+            stands = self.standing(connection)
             due = [change for change in plan.to_write if _due(change, stands, self.place)]
-            if due:
-                known = set(connection.scalars(sa.select(self.scores.c.deal_id)))
-                self._write_scores(connection, due, known)
-                connection.execute(
-                    sa.insert(self.journal), [_entry(change, run_id, at) for change in due]
-                )
+            self.write(connection, due, run_id=run_id, at=at)
         return Applied(len(due), len(plan.to_write) - len(due))
 
     def dispose(self) -> None:
         """Close the connections."""
         self.database.dispose()
 
-    def _standing(self, connection: sa.Connection) -> dict[str, Score]:
+    def has_journal(self) -> bool:
+        """Whether anything was ever written here."""
+        if self.database.file and not self.database.file.exists():
+            return False
+        with self.errors():
+            inspector = sa.inspect(self.database.engine)
+            return bool(inspector.has_table(self.journal.name, self.journal.schema))
+
+    def standing(self, connection: sa.Connection) -> dict[str, Score]:
+        """The fields as they stand, by deal, inside a transaction."""
         rows = connection.execute(sa.select(self.scores)).mappings().all()
         return current_by_deal(pd.DataFrame([dict(row) for row in rows]))
+
+    def write(
+        self, connection: sa.Connection, changes: list[Change], *, run_id: str, at: datetime
+    ) -> None:
+        """Write changes and their journal inside a transaction."""
+        if not changes:
+            return
+        known = set(connection.scalars(sa.select(self.scores.c.deal_id)))
+        self._write_scores(connection, changes, known)
+        entries = [_entry(change, run_id, at) for change in changes]
+        connection.execute(sa.insert(self.journal), entries)
+
+    def lock(self, connection: sa.Connection) -> None:
+        """Keep other writers out until the transaction ends (SQLite: `BEGIN IMMEDIATE` did it)."""
+        if self.database.engine.dialect.name == "postgresql":
+            name = self.database.engine.dialect.identifier_preparer.format_table(self.scores)
+            connection.exec_driver_sql(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE")
 
     def _write_scores(
         self, connection: sa.Connection, changes: list[Change], known: set[str]
@@ -131,12 +152,6 @@ class SqlTarget:
             same = self.scores.c.deal_id == sa.bindparam("key")
             ours: dict[str, Any] = {name: sa.bindparam(name) for name in FIELDS}
             connection.execute(sa.update(self.scores).where(same).values(ours), there)
-
-    def _lock(self, connection: sa.Connection) -> None:
-        """Keep other writers out until the transaction ends (SQLite: `BEGIN IMMEDIATE` did it)."""
-        if self.database.engine.dialect.name == "postgresql":
-            name = self.database.engine.dialect.identifier_preparer.format_table(self.scores)
-            connection.exec_driver_sql(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE")
 
     def _check_shapes(self, connection: sa.Connection) -> None:
         self._check_shape(connection, self.scores)
@@ -159,7 +174,8 @@ class SqlTarget:
                 f"{self.place}: `deal_id` is no key of table `{table.fullname}`; {cure}"
             )
 
-    def _errors(self) -> AbstractContextManager[None]:
+    def errors(self) -> AbstractContextManager[None]:
+        """Errors of the database in our words, without passwords."""
         return self.database.errors(
             "nothing was written. Check that the database is there, free and can be written"
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal
 
@@ -170,6 +170,52 @@ def _planned(
     return plan_write_back(current, chunk, closed=closed, **least).changes
 
 
+@dataclass
+class PlanSummary:
+    """What a plan does, told while it passes by: counts, and the first of its changes.
+
+    Attributes:
+        limit: how many changes are kept to be shown.
+        counts: how many deals each action takes.
+        withheld: why scores are withheld, and how many.
+        shown: the first changes that write something.
+    """
+
+    limit: int = 20
+    counts: Counter[Action] = field(default_factory=Counter)
+    withheld: Counter[str] = field(default_factory=Counter)
+    shown: list[Change] = field(default_factory=list)
+
+    def watch(self, changes: Iterable[Change]) -> Iterator[Change]:
+        """The same changes, noted as they pass."""
+        for change in changes:
+            self.counts[change.action] += 1
+            if change.why.startswith(WITHHELD):
+                self.withheld[change.why] += 1
+            if change.action != "keep" and len(self.shown) < self.limit:
+                self.shown.append(change)
+            yield change
+
+    @property
+    def to_write(self) -> int:
+        """How many deals are written."""
+        return sum(count for action, count in self.counts.items() if action != "keep")
+
+    def render(self) -> str:
+        """As text: the counts, then the first changes, old -> new."""
+        counts = ", ".join(f"{self.counts[action]} {words}" for action, words in WORDS.items())
+        lines = [f"write-back plan: {counts}"]
+        lines += [f"  {count} {why}" for why, count in sorted(self.withheld.items())]
+        lines += [
+            f"  {change.action:<8} {change.deal_id}: "
+            f"{_short(change.old)} -> {_short(change.new)} ({change.why})"
+            for change in self.shown
+        ]
+        if self.to_write > len(self.shown):
+            lines.append(f"  ... and {self.to_write - len(self.shown)} more")
+        return "\n".join(lines)
+
+
 def render_plan(plan: WriteBackPlan, *, limit: int = 20) -> str:
     """The plan as text for `--dry-run`: the counts, then at most `limit` changes, old -> new.
 
@@ -177,19 +223,10 @@ def render_plan(plan: WriteBackPlan, *, limit: int = 20) -> str:
         >>> render_plan(WriteBackPlan(()))
         'write-back plan: 0 to insert, 0 to update, 0 to withdraw, 0 to keep'
     """
-    counts = ", ".join(f"{count} {WORDS[action]}" for action, count in plan.counts().items())
-    lines = [f"write-back plan: {counts}"]
-    for why, count in sorted(Counter(change.why for change in plan.withheld).items()):
-        lines.append(f"  {count} {why}")
-    to_write = plan.to_write
-    lines += [
-        f"  {change.action:<8} {change.deal_id}: "
-        f"{_short(change.old)} -> {_short(change.new)} ({change.why})"
-        for change in to_write[:limit]
-    ]
-    if len(to_write) > limit:
-        lines.append(f"  ... and {len(to_write) - limit} more")
-    return "\n".join(lines)
+    summary = PlanSummary(limit)
+    for _ in summary.watch(plan.changes):
+        pass
+    return summary.render()
 
 
 def _doubted(scores: pd.DataFrame) -> dict[str, str]:

@@ -23,7 +23,7 @@ from salesops_ml.crm.target import (
     Outcome,
     Standing,
 )
-from salesops_ml.crm.twin_server import Request, Response, Route, TwinVendor, WindowMeter
+from salesops_ml.crm.twin_vendor import Request, Response, Route, TwinVendor, WindowMeter
 from salesops_ml.scoring.fields import FIELDS, Score, score_of
 from salesops_ml.scoring.plan import Change
 

@@ -17,7 +17,9 @@ from salesops_ml.crm.limits import Backoff, Clock, Limits
 from salesops_ml.crm.outbox import Outbox
 from salesops_ml.crm.outbox_tables import COLUMNS
 from salesops_ml.crm.target import GONE, Done, Failed, FieldProblem, Gone, Outcome, Standing
-from salesops_ml.crm.twin_server import FAULTS, Fault, FaultPlan, Response, TwinServer
+from salesops_ml.crm.twin_faults import FAULTS, Fault, FaultPlan
+from salesops_ml.crm.twin_server import TwinServer
+from salesops_ml.crm.twin_vendor import Response
 from salesops_ml.errors import (
     Ambiguous,
     DataError,

@@ -17,16 +17,9 @@ import pytest
 from salesops_ml.crm.http_door import BearerLogin, HttpDoor
 from salesops_ml.crm.limits import Backoff, Clock, Limits, Window
 from salesops_ml.crm.secrets import Secret
-from salesops_ml.crm.twin_server import (
-    Fault,
-    FaultPlan,
-    Request,
-    Response,
-    Route,
-    TwinServer,
-    TwinVendor,
-    WindowMeter,
-)
+from salesops_ml.crm.twin_faults import Fault, FaultPlan
+from salesops_ml.crm.twin_server import TwinServer
+from salesops_ml.crm.twin_vendor import Request, Response, Route, TwinVendor, WindowMeter
 from salesops_ml.errors import Ambiguous, ConfigError, NotSent, Refused, RemoteError, Throttled
 from tests.needs import program
 

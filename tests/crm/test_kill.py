@@ -8,7 +8,8 @@ import pytest
 
 from salesops_ml.crm.limits import Clock
 from salesops_ml.crm.outbox import Outbox
-from salesops_ml.crm.twin_server import FaultPlan, TwinServer
+from salesops_ml.crm.twin_faults import FaultPlan
+from salesops_ml.crm.twin_server import TwinServer
 from tests.crm.killed_delivery import AT, Plug, problems, run_killed, scores
 from tests.crm.sample_vendor import SampleTarget, SampleTwin
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salesops_ml.crm.limits import Backoff, Clock, Limits, Pace, Window
-from salesops_ml.crm.twin_server import BucketMeter, WindowMeter
+from salesops_ml.crm.twin_vendor import BucketMeter, WindowMeter
 
 FAST = Clock(factor=500)
 WINDOW = Window(calls=20, seconds=10)

@@ -14,12 +14,10 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ValidationError
 
 from salesops_ml.crm import secrets
 from salesops_ml.crm.secrets import MASK, Secret, mask, read_secret
 from salesops_ml.errors import ConfigError, SourceError
-from salesops_ml.secret_reference import SecretReference
 
 PLANTED = "pl4nted/secret+of=ours"
 
@@ -71,16 +69,9 @@ def test_a_secret_is_read_from_a_keyring() -> None:
     "text", [PLANTED, "env:", "env:two words", "keyring:onlyservice", "", "Env:X"]
 )
 def test_a_literal_secret_is_refused_and_not_repeated(text: str) -> None:
-    class Vendor(BaseModel):
-        model_config = {"hide_input_in_errors": True}
-        token: SecretReference
-
     with pytest.raises(ConfigError, match="env:NAME") as caught:
         read_secret(text)
     assert PLANTED not in str(caught.value)
-    with pytest.raises(ValidationError, match="never the secret itself") as refused:
-        Vendor(token=text)
-    assert PLANTED not in str(refused.value)
 
 
 @pytest.mark.parametrize(
