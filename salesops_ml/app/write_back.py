@@ -6,7 +6,7 @@ the outbox: the plan goes into it chunk by chunk, and from there into the CRM.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -16,12 +16,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from salesops_ml.app.deployment import apply_plan, plan_scores
 from salesops_ml.crm.delivery import Delivered, Delivery
 from salesops_ml.crm.outbox import Outbox
 from salesops_ml.crm.rollback import LEFT, SUFFIX, RolledBack, roll_back
 from salesops_ml.crm.sql_rollback import journal_runs, roll_back_sql
-from salesops_ml.crm.sql_target import SqlTarget
+from salesops_ml.crm.sql_target import SqlTarget, Standing
 from salesops_ml.crm.target import Target
 from salesops_ml.crm.targets import check_fields, open_target, options_of
 from salesops_ml.errors import UsageError, WriteBackError
@@ -116,7 +115,15 @@ def write_to_crm(
     if created and say:
         say("created: " + ", ".join(problem.field for problem in created))
     summary = PlanSummary()
-    changes = summary.watch(_changes(target, outbox, warehouse, scores, options))
+    changes = summary.watch(
+        _planned(
+            lambda deals: _standing(target, deals),
+            outbox.written_deals(target.place, limit=_CHUNK),
+            warehouse,
+            scores,
+            options,
+        )
+    )
     if dry_run:
         for _ in changes:
             pass
@@ -234,17 +241,22 @@ def check(settings: Settings, *, create_fields: bool = False) -> Told:
     return Told(f"{target.place}: ready{made}", {"place": target.place, "created": created})
 
 
-def _changes(
-    target: Target, outbox: Outbox, warehouse: Warehouse, scores: pd.DataFrame, options: WriteBack
+def _planned(
+    standing: Callable[[Sequence[str]], Mapping[str, Score]],
+    known: Iterable[Sequence[str]],
+    warehouse: Warehouse,
+    scores: pd.DataFrame,
+    options: WriteBack,
 ) -> Iterator[Change]:
+    """The plan, chunk by chunk; `known` are the deals that we ever wrote."""
     ordered = scores.sort_values("deal_id", ignore_index=True)
     chunks = (ordered.iloc[at : at + _CHUNK] for at in range(0, len(ordered), _CHUNK))
     return plan_in_chunks(
         chunks,
-        lambda deals: _standing(target, deals),
+        standing,
         min_change=options.min_change,
         min_close_days=options.min_close_days,
-        closed=_closed(outbox, target.place, warehouse, set(scores["deal_id"].astype(str))),
+        closed=_closed(known, warehouse, set(scores["deal_id"].astype(str))),
     )
 
 
@@ -259,12 +271,12 @@ def _standing(target: Target, deals: Sequence[str]) -> dict[str, Score]:
 
 
 def _closed(
-    outbox: Outbox, place: str, warehouse: Warehouse, scored: set[str]
+    known: Iterable[Sequence[str]], warehouse: Warehouse, scored: set[str]
 ) -> Iterator[list[str]]:
-    """Deals that we wrote once, and that are closed now."""
+    """Of the deals that we ever wrote, those that are closed now."""
     deals = warehouse.table("deals")
     closed = deals.filter(deals.status != "open").select("deal_id").to_pyarrow()["deal_id"]
-    for chunk in outbox.written_deals(place, limit=_CHUNK):
+    for chunk in known:
         names = pa.array([deal for deal in chunk if deal not in scored], pa.string())
         gone = names.filter(pc.is_in(names, value_set=closed.cast(pa.string()))).to_pylist()
         if gone:
@@ -280,14 +292,19 @@ def _write_sql(
     at: datetime,
     dry_run: bool,
 ) -> Written:
-    target, plan = plan_scores(warehouse, scores, settings)
-    summary = PlanSummary()
-    for _ in summary.watch(plan.changes):
-        pass
-    if dry_run:
-        target.dispose()
-        return Written(target.place, _counts(summary), None, summary.render())
-    done = apply_plan(target, plan, run_id=run_id, at=at)
+    summary, options = PlanSummary(), options_of(settings)
+
+    def plan(standing: Standing) -> Iterator[Change]:
+        known = standing.deals(limit=_CHUNK)
+        return summary.watch(_planned(standing.of, known, warehouse, scores, options))
+
+    with _sql_target(settings) as target:
+        if dry_run:
+            with target.reading() as standing:
+                for _ in plan(standing):
+                    pass
+            return Written(target.place, _counts(summary), None, summary.render())
+        done = target.apply_planned(plan, run_id=run_id, at=at)
     return Written(target.place, _counts(summary), done.written, summary.render())
 
 

@@ -3,7 +3,9 @@
 A limit is kept over processes and over crashes: the times of the last calls stand in a small file of
 our own, locked while it is read, so that a run that starts again after a crash, or beside another,
 stays below the limit all the same. A call's place is free again one window after its *answer*, since
-the vendor may have counted it at any moment up to then.
+the vendor may have counted it at any moment up to then. Calls of windows longer than ten minutes are
+counted by the quarter of an hour; where such a window is full nobody waits, `Throttled` says for how
+long it is.
 """
 
 from __future__ import annotations
@@ -19,8 +21,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from salesops_ml.errors import Throttled
+
 _ENTRY = struct.Struct("<ddQ")
 _PENDING = 0.0
+LONG = 600.0
+"""A longer window counts by slices, in seconds."""
+SLICE = 900.0
+_SLICE_MARK = 1 << 63
 WAITS = 0.002
 """Shortest real pause while waiting for a place, in seconds."""
 
@@ -79,7 +87,7 @@ class Limits:
 
     Attributes:
         records_a_call: most records in one write.
-        windows: calls in a time; all of them are kept.
+        windows: calls in a time; all of them are kept, daily ones too.
         calls_at_once: calls in flight at the same time.
     """
 
@@ -118,12 +126,19 @@ class Pace:
         self.clock = clock or Clock()
         self._book = _FileBook(book) if book else _MemoryBook()
         self._at_once = threading.BoundedSemaphore(max(1, limits.calls_at_once))
-        self._longest = max((window.seconds for window in limits.windows), default=0.0)
+        self._short = [window for window in limits.windows if window.seconds <= LONG]
+        self._long = [window for window in limits.windows if window.seconds > LONG]
+        self._longest = max((window.seconds for window in self._short), default=0.0)
+        self._oldest = max((window.seconds + SLICE for window in self._long), default=0.0)
         self._held_until = 0.0
 
     @contextmanager
     def call(self) -> Iterator[None]:
-        """Wait for a place, hold it for the length of the block."""
+        """Wait for a place, hold it for the length of the block.
+
+        Raises:
+            Throttled: a long window is full.
+        """
         with self._at_once:
             place = self._wait_for_place()
             try:
@@ -145,11 +160,27 @@ class Pace:
                     return 0
                 with self._book.locked() as calls:
                     now = self.clock.now()
-                    calls.forget(now, self._longest)
-                    wait = max(self._wait(window, calls, now) for window in self.limits.windows)
+                    calls.forget(now, self._longest, self._oldest)
+                    self._refuse_if_full(calls, now)
+                    wait = max((self._wait(one, calls, now) for one in self._short), default=0.0)
                     if wait <= 0:
                         return calls.begin(now)
             self.clock.sleep(max(wait, WAITS * self.clock.factor))
+
+    def _refuse_if_full(self, calls: _Calls, now: float) -> None:
+        for window in self._long:
+            seen = {
+                start: count
+                for start, count in calls.slices.items()
+                if start > now - window.seconds - SLICE
+            }
+            if sum(seen.values()) >= window.calls:
+                wait = min(seen) + SLICE + window.seconds - now
+                raise Throttled(
+                    f"{window.calls:,} calls in {window.seconds / 3600:,.0f} hours are used up; "
+                    f"the next is free in {wait / 3600:,.1f} hours",
+                    wait,
+                )
 
     def _wait(self, window: Window, calls: _Calls, now: float) -> float:
         """Until when the window is full, from now; calls in flight are taken as answered just now."""
@@ -165,6 +196,7 @@ class _Calls:
 
     def __init__(self) -> None:
         self.entries: dict[int, tuple[float, float]] = {}
+        self.slices: dict[float, int] = {}
         self.next = 1
 
     def times(self) -> list[tuple[float, float]]:
@@ -173,18 +205,23 @@ class _Calls:
     def begin(self, now: float) -> int:
         place, self.next = self.next, self.next + 1
         self.entries[place] = (now, _PENDING)
+        start = now // SLICE * SLICE
+        self.slices[start] = self.slices.get(start, 0) + 1
         return place
 
     def end(self, place: int, now: float) -> None:
         if place in self.entries:
             self.entries[place] = (self.entries[place][0], now)
 
-    def forget(self, now: float, longest: float) -> None:
+    def forget(self, now: float, longest: float, oldest: float) -> None:
         """Drop what no window can see: long answered, orphaned by a crash, or from before a reboot."""
         self.entries = {
             place: (begun, end)
             for place, (begun, end) in self.entries.items()
             if begun <= now and (end or begun + longest) > now - longest
+        }
+        self.slices = {
+            start: count for start, count in self.slices.items() if now - oldest < start <= now
         }
 
 
@@ -225,6 +262,9 @@ def _read(file: int) -> _Calls:
     whole = len(data) - len(data) % _ENTRY.size
     calls = _Calls()
     for begun, end, place in _ENTRY.iter_unpack(data[:whole]):
+        if place & _SLICE_MARK:
+            calls.slices[begun] = place ^ _SLICE_MARK
+            continue
         calls.entries[place] = (begun, end)
         calls.next = max(calls.next, place + 1)
     return calls
@@ -232,7 +272,9 @@ def _read(file: int) -> _Calls:
 
 def _write(file: int, calls: _Calls) -> None:
     """Over the old entries first, then shortened: a kill in between leaves too many, never too few."""
-    data = b"".join(_ENTRY.pack(b, e, place) for place, (b, e) in calls.entries.items())
+    rows = [(begun, end, place) for place, (begun, end) in calls.entries.items()]
+    rows += [(start, 0.0, count | _SLICE_MARK) for start, count in calls.slices.items()]
+    data = b"".join(_ENTRY.pack(*row) for row in rows)
     os.pwrite(file, data, 0)
     os.ftruncate(file, len(data))
 

@@ -7,7 +7,9 @@ so a run that is killed leaves neither half. SQLite by default; any SQLAlchemy U
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,11 +19,13 @@ import sqlalchemy as sa
 
 from salesops_ml.crm.sql_engine import Database
 from salesops_ml.errors import WriteBackError
-from salesops_ml.scoring.fields import FIELDS, Score, current_by_deal
+from salesops_ml.scoring.fields import FIELDS, Score, score_of
 from salesops_ml.scoring.plan import Change, WriteBackPlan
 
 JOURNAL = "salesops_write_journal"
 KEY_LENGTH = 255
+_NAMED_AT_ONCE = 500
+_WRITTEN_AT_ONCE = 2_000
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,46 @@ class Applied:
 
     written: int
     already_there: int
+
+
+class Standing:
+    """What stands in the table, inside one transaction; a chunk at a time."""
+
+    def __init__(self, connection: sa.Connection | None, scores: sa.Table) -> None:
+        self._connection, self._scores = connection, scores
+
+    @property
+    def connection(self) -> sa.Connection:
+        """The transaction."""
+        if self._connection is None:
+            raise WriteBackError("nothing was ever written here")
+        return self._connection
+
+    def of(self, deal_ids: Sequence[str]) -> dict[str, Score]:
+        """The fields of these deals; deals whose fields are all empty are left out."""
+        return {deal: score for deal, score in self.rows_of(deal_ids).items() if not score.empty}
+
+    def rows_of(self, deal_ids: Sequence[str]) -> dict[str, Score]:
+        """The fields of these deals, as far as they have a row."""
+        found: dict[str, Score] = {}
+        if self._connection is None:
+            return found
+        for at in range(0, len(deal_ids), _NAMED_AT_ONCE):
+            named = self._scores.c.deal_id.in_(deal_ids[at : at + _NAMED_AT_ONCE])
+            rows = self._connection.execute(sa.select(self._scores).where(named)).mappings()
+            found |= {str(row["deal_id"]): score_of(row) for row in rows}
+        return found
+
+    def deals(self, *, limit: int) -> Iterator[list[str]]:
+        """All deals that have a row, in chunks, by deal."""
+        after, key = "", self._scores.c.deal_id
+        while self._connection is not None:
+            asked = sa.select(key).where(key > after).order_by(key).limit(limit)
+            found = [str(deal) for deal in self._connection.scalars(asked)]
+            if not found:
+                return
+            yield found
+            after = found[-1]
 
 
 class SqlTarget:
@@ -71,11 +115,9 @@ class SqlTarget:
             WriteBackError: the database cannot be read, or the table has another shape.
         """
         nothing = pd.DataFrame(columns=["deal_id", *FIELDS], dtype=object)
-        if self.database.file and not self.database.file.exists():
+        if not self.has_table(self.scores):
             return nothing
         with self.errors(), self.database.engine.connect() as connection:
-            if not sa.inspect(connection).has_table(self.scores.name, self.scores.schema):
-                return nothing
             self._check_shape(connection, self.scores)
             rows = connection.execute(sa.select(self.scores)).mappings().all()
         frame = pd.DataFrame([dict(row) for row in rows], columns=list(nothing.columns))
@@ -97,30 +139,55 @@ class SqlTarget:
         """
         if not plan.to_write:
             return Applied(0, 0)
+        return self.apply_planned(lambda _standing: plan.to_write, run_id=run_id, at=at)
+
+    def apply_planned(
+        self, plan: Callable[[Standing], Iterable[Change]], *, run_id: str, at: datetime
+    ) -> Applied:
+        """Plan and write in one transaction, a chunk at a time: `apply` for any number of deals.
+
+        Args:
+            plan: gives the changes, from what stands; changes that keep are left out.
+            run_id: written into the journal beside each change.
+            at: when, naive UTC; written into the journal.
+
+        Raises:
+            WriteBackError: as `apply`.
+        """
         self.prepare()
+        written = there = 0
         with self.errors(), self.database.writing() as connection:
             self.lock(connection)
-            stands = self.standing(connection)
-            due = [change for change in plan.to_write if _due(change, stands, self.place)]
-            self.write(connection, due, run_id=run_id, at=at)
-        return Applied(len(due), len(plan.to_write) - len(due))
+            standing = Standing(connection, self.scores)
+            changes = (change for change in plan(standing) if change.action != "keep")
+            while chunk := list(itertools.islice(changes, _WRITTEN_AT_ONCE)):
+                stands = standing.of([change.deal_id for change in chunk])
+                due = [change for change in chunk if _due(change, stands, self.place)]
+                self.write(connection, due, run_id=run_id, at=at)
+                written += len(due)
+                there += len(chunk) - len(due)
+        return Applied(written, there)
+
+    @contextmanager
+    def reading(self) -> Iterator[Standing]:
+        """What stands, for a plan that is only looked at; nothing where there is no table yet."""
+        if not self.has_table(self.scores):
+            yield Standing(None, self.scores)
+            return
+        with self.errors(), self.database.engine.connect() as connection:
+            yield Standing(connection, self.scores)
 
     def dispose(self) -> None:
         """Close the connections."""
         self.database.dispose()
 
-    def has_journal(self) -> bool:
-        """Whether anything was ever written here."""
+    def has_table(self, table: sa.Table) -> bool:
+        """Whether `scores` or `journal` is there."""
         if self.database.file and not self.database.file.exists():
             return False
         with self.errors():
             inspector = sa.inspect(self.database.engine)
-            return bool(inspector.has_table(self.journal.name, self.journal.schema))
-
-    def standing(self, connection: sa.Connection) -> dict[str, Score]:
-        """The fields as they stand, by deal, inside a transaction."""
-        rows = connection.execute(sa.select(self.scores)).mappings().all()
-        return current_by_deal(pd.DataFrame([dict(row) for row in rows]))
+            return bool(inspector.has_table(table.name, table.schema))
 
     def write(
         self, connection: sa.Connection, changes: list[Change], *, run_id: str, at: datetime
@@ -128,7 +195,7 @@ class SqlTarget:
         """Write changes and their journal inside a transaction."""
         if not changes:
             return
-        known = set(connection.scalars(sa.select(self.scores.c.deal_id)))
+        known = set(Standing(connection, self.scores).rows_of([c.deal_id for c in changes]))
         self._write_scores(connection, changes, known)
         entries = [_entry(change, run_id, at) for change in changes]
         connection.execute(sa.insert(self.journal), entries)

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 
 from salesops_ml.crm.limits import Backoff, Clock, Limits, Pace, Window
 from salesops_ml.crm.twin_vendor import BucketMeter, WindowMeter
+from salesops_ml.errors import Throttled
+from tests.needs import ROOT
 
 FAST = Clock(factor=500)
 WINDOW = Window(calls=20, seconds=10)
@@ -70,10 +72,12 @@ def test_calls_at_once_is_kept() -> None:
     assert most == [2]
 
 
+LIMITS = str(ROOT / "salesops_ml" / "crm" / "limits.py")
 CALLER = """
-    import sys
+    import runpy, sys
     from pathlib import Path
-    from salesops_ml.crm.limits import Clock, Limits, Pace, Window
+    limits = runpy.run_path(sys.argv[2])
+    Clock, Limits, Pace, Window = (limits[name] for name in ("Clock", "Limits", "Pace", "Window"))
     clock = Clock(factor=500)
     pace = Pace(Limits(1, (Window(20, 10),)), clock, Path(sys.argv[1]))
     while True:
@@ -86,7 +90,7 @@ def test_a_process_that_follows_a_killed_one_knows_its_calls(tmp_path: Path) -> 
     times: list[float] = []
     for _ in range(4):
         caller = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(CALLER), str(tmp_path / "calls")],
+            [sys.executable, "-c", textwrap.dedent(CALLER), str(tmp_path / "calls"), LIMITS],
             stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert caller.stdout is not None
@@ -95,6 +99,29 @@ def test_a_process_that_follows_a_killed_one_knows_its_calls(tmp_path: Path) -> 
         times += [float(line) for line in caller.stdout.read().split("\n")[:-1]]
         caller.wait()
     assert most_in_a_window(times, WINDOW.seconds) <= WINDOW.calls
+
+
+@pytest.mark.parametrize("book", [True, False], ids=["file", "memory"])
+def test_a_daily_limit_is_counted_over_processes_and_never_waited_for(
+    tmp_path: Path, book: bool
+) -> None:
+    hasty = Clock(factor=1e5)
+    path = tmp_path / "calls" if book else None
+    limits = Limits(1, (Window(10, 1), Window(25, 86_400)))
+    pace = Pace(limits, hasty, path)
+    begin = hasty.now()
+    for at in range(25):
+        if at == 12 and book:
+            pace = Pace(limits, hasty, path)
+        with pace.call():
+            pass
+    with pytest.raises(Throttled, match="25 calls in 24 hours are used up") as caught, pace.call():
+        pass
+    until = hasty.now() + caught.value.seconds
+    assert begin + 86_400 <= until <= begin + 86_400 + 2 * 900 + (hasty.now() - begin)
+    hasty.sleep(caught.value.seconds + 1)
+    with pace.call():
+        assert hasty.now() - begin >= 86_400
 
 
 def test_a_pause_that_the_vendor_asks_for_holds_everybody() -> None:
