@@ -35,6 +35,7 @@ MOST_ATTEMPTS = 8
 """A deal that the CRM refuses for a passing reason is given up after so many."""
 WORST_CANARY = 0.5
 """The rest is not sent where more of the canary share is refused."""
+TOLD_EVERY = 1_000
 _AT_ONCE = 16
 Settled = tuple[str, State, str | None]
 
@@ -85,7 +86,7 @@ class Delivery:
         self._say = say or _nothing
         self._now = now or _utc_now
         self._draws = random.Random(seed)
-        self._failures = self._put_off = 0
+        self._failures = self._put_off = self._sent = 0
         self._chunk = max(1, target.limits.records_a_call)
         self._at_once = max(1, min(_AT_ONCE, target.limits.calls_at_once))
 
@@ -238,7 +239,7 @@ class Delivery:
             found = [_settled(entry, one) for entry, one in zip(chunk, outcomes, strict=True)]
             self.outbox.settle(run_id, found, at=self._now())
             self._put_off += sum(state == "planned" for _, state, _ in found)
-            self._say(f"{run_id}: {len(chunk):,} deals sent")
+            self._tell(len(chunk))
             return None
         if not isinstance(error, RemoteError):
             raise error
@@ -246,6 +247,12 @@ class Delivery:
         found = [(entry.deal_id, state, str(error)) for entry in chunk]
         self.outbox.settle(run_id, found, at=self._now())
         return error
+
+    def _tell(self, count: int) -> None:
+        """Say now and then how many deals were sent."""
+        before, self._sent = self._sent, self._sent + count
+        if before // TOLD_EVERY != self._sent // TOLD_EVERY:
+            self._say(f"{self._sent:,} deals sent")
 
     def _check_canary(self, run_id: str) -> None:
         """Read back what went ahead; stop where it does not stand there as it was sent."""

@@ -14,6 +14,7 @@ import json
 import logging
 import random
 import ssl
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -65,8 +66,8 @@ class Login(Protocol):
     def headers(self) -> Mapping[str, str]:
         """The headers that show who calls."""
 
-    def renew(self) -> bool:
-        """After a 401: get a new token where that can be done; whether there is one now."""
+    def renew(self, shown: Mapping[str, str]) -> bool:
+        """After a 401 for the headers `shown`: get others where that can be done; whether there are."""
 
 
 class BearerLogin:
@@ -79,9 +80,35 @@ class BearerLogin:
         """The `Authorization` header."""
         return {"authorization": f"Bearer {self._token.reveal()}"}
 
-    def renew(self) -> bool:
+    def renew(self, shown: Mapping[str, str]) -> bool:
         """There is no other token."""
         return False
+
+
+class RenewedLogin:
+    """A token that expires: `get` fetches one at first need, and another when it is refused.
+
+    Of several threads that are refused at once, one fetches and the others take what it got.
+    """
+
+    def __init__(self, get: Callable[[], Secret]) -> None:
+        self._get = get
+        self._lock = threading.Lock()
+        self._token: Secret | None = None
+
+    def headers(self) -> Mapping[str, str]:
+        """The `Authorization` header."""
+        with self._lock:
+            if self._token is None:
+                self._token = self._get()
+            return {"authorization": f"Bearer {self._token.reveal()}"}
+
+    def renew(self, shown: Mapping[str, str]) -> bool:
+        """Fetch another token, unless somebody has since `shown` was refused."""
+        with self._lock:
+            if self._token is None or shown["authorization"] == f"Bearer {self._token.reveal()}":
+                self._token = self._get()
+            return True
 
 
 class NoLogin:
@@ -91,7 +118,7 @@ class NoLogin:
         """None."""
         return {}
 
-    def renew(self) -> bool:
+    def renew(self, shown: Mapping[str, str]) -> bool:
         """Nothing to renew."""
         return False
 
@@ -195,11 +222,13 @@ class HttpDoor:
         self._client.close()
 
     def _once(self, method: str, path: str, asked: Mapping[str, Any]) -> Answer:
-        answer = self._exchange(method, path, asked)
+        shown = self._login.headers()
+        answer = self._exchange(method, path, asked, shown)
         for _ in range(MOST_RENEWALS):
-            if answer.status != httpx.codes.UNAUTHORIZED or not self._login.renew():
+            if answer.status != httpx.codes.UNAUTHORIZED or not self._login.renew(shown):
                 break
-            answer = self._exchange(method, path, asked)
+            shown = self._login.headers()
+            answer = self._exchange(method, path, asked, shown)
         problem = self._explain(answer) or _problem(answer, self.place, self.clock)
         if problem is not None:
             if isinstance(problem, Throttled) and not _too_long(problem):
@@ -207,9 +236,11 @@ class HttpDoor:
             raise problem
         return answer
 
-    def _exchange(self, method: str, path: str, asked: Mapping[str, Any]) -> Answer:
+    def _exchange(
+        self, method: str, path: str, asked: Mapping[str, Any], shown: Mapping[str, str]
+    ) -> Answer:
         url = self._joined(path)
-        headers = {**asked.get("headers", {}), **self._login.headers()}
+        headers = {**asked.get("headers", {}), **shown}
         rest = {name: value for name, value in asked.items() if name != "headers"}
         with self.pace.call(), self._errors():
             found = self._client.request(method, url, headers=headers, **rest)

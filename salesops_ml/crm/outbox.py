@@ -85,10 +85,7 @@ class Outbox:
             WriteBackError: another process delivers.
         """
         if self.database.engine.dialect.name == "postgresql":
-            with self.database.engine.connect() as plain:
-                connection = plain.execution_options(isolation_level="AUTOCOMMIT")
-                if not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_PG_LOCK))):
-                    raise self._busy()
+            with self._advisory_lock():
                 yield
             return
         path = self.database.file
@@ -105,6 +102,20 @@ class Outbox:
             yield
         finally:
             os.close(lock)
+
+    @contextmanager
+    def _advisory_lock(self) -> Iterator[None]:
+        """PostgreSQL's lock of a session: it ends with the connection, however that ends."""
+        with self._errors():
+            plain = self.database.engine.connect()
+        with plain:
+            connection = plain.execution_options(isolation_level="AUTOCOMMIT")
+            if not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_PG_LOCK))):
+                raise self._busy()
+            try:
+                yield
+            finally:
+                connection.scalar(sa.select(sa.func.pg_advisory_unlock(_PG_LOCK)))
 
     def plan(
         self,

@@ -251,11 +251,20 @@ def test_another_place_another_run_and_half_a_plan_are_refused(desk: Desk) -> No
         desk.outbox.plan("twice", desk.target.place, [*scores(5), *scores(3)], at=AT)
 
 
-def test_two_processes_do_not_deliver_at_once(desk: Desk) -> None:
-    desk.plan("run", 20)
-    with desk.outbox.exclusive(), pytest.raises(WriteBackError, match="another process"):
-        Delivery(Outbox(str(desk.outbox.database.url)), desk.target).run("run")
-    assert desk.deliver("run").confirmed == 20
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_two_processes_do_not_deliver_at_once(
+    desk: Desk, kind: str, request: pytest.FixtureRequest
+) -> None:
+    url = desk.outbox.database.url.render_as_string(hide_password=False)
+    if kind == "postgresql":
+        url = request.getfixturevalue("postgres")
+    desk.outbox, other = Outbox(url), Outbox(url)
+    desk.plan("alone", 20)
+    with other.exclusive(), pytest.raises(WriteBackError, match="another process"):
+        desk.deliver("alone")
+    assert desk.deliver("alone").confirmed == 20
+    desk.outbox.dispose()
+    other.dispose()
 
 
 def test_an_outbox_that_cannot_be_written_is_named(tmp_path: Path) -> None:

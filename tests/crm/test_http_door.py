@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -14,13 +15,21 @@ from typing import Any
 
 import pytest
 
-from salesops_ml.crm.http_door import BearerLogin, HttpDoor
+from salesops_ml.crm.http_door import BearerLogin, HttpDoor, RenewedLogin
 from salesops_ml.crm.limits import Backoff, Clock, Limits, Window
 from salesops_ml.crm.secrets import Secret
 from salesops_ml.crm.twin_faults import Fault, FaultPlan
-from salesops_ml.crm.twin_server import TwinServer
+from salesops_ml.crm.twin_server import TwinServer, make_twin
 from salesops_ml.crm.twin_vendor import Request, Response, Route, TwinVendor, WindowMeter
-from salesops_ml.errors import Ambiguous, ConfigError, NotSent, Refused, RemoteError, Throttled
+from salesops_ml.errors import (
+    Ambiguous,
+    ConfigError,
+    NotSent,
+    Refused,
+    RemoteError,
+    Throttled,
+    UsageError,
+)
 from tests.needs import program
 
 TOKEN = "t0ken-that-nobody-sees"
@@ -147,20 +156,35 @@ def test_a_refusal_says_what_to_do_and_is_not_repeated(status: int, cure: str) -
         assert server.report()["calls"] == 1
 
 
-def test_a_login_is_renewed_once() -> None:
-    class Renewing(BearerLogin):
-        renewed = 0
+def test_a_token_is_renewed_once_for_all_threads_that_were_refused() -> None:
+    tokens = iter([Secret("an-old-token"), Secret(TOKEN), Secret("one-too-many")])
+    with twin(latency=20) as (server, door):
+        door._login = RenewedLogin(lambda: next(tokens))
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda _: door.read_json("GET", "/value"), range(4)))
+        assert found == [{"value": 0}] * 4
+        assert server.report()["statuses"] == {"401": 4, "200": 4}
+        assert next(tokens).reveal() == "one-too-many"
 
-        def renew(self) -> bool:
-            self._token = Secret(TOKEN)
-            self.renewed += 1
-            return True
 
+def test_a_token_that_is_never_known_is_refused() -> None:
     with twin() as (server, door):
-        login = door._login = Renewing(Secret("an-old-token"))
-        assert door.read_json("GET", "/value") == {"value": 0}
-        assert login.renewed == 1
-        assert server.report()["statuses"] == {"401": 1, "200": 1}
+        door._login = RenewedLogin(lambda: Secret("a-wrong-token"))
+        with pytest.raises(Refused, match="credentials"):
+            door.read_json("GET", "/value")
+        assert server.report()["statuses"] == {"401": 3}
+
+
+def test_other_processes_see_what_the_twin_saw() -> None:
+    with twin() as (server, door):
+        door.read("GET", "/value")
+        assert door.read_json("GET", "/_twin/report") == server.report()
+        assert server.report()["calls"] == 1
+
+
+def test_a_twin_that_is_none_is_named() -> None:
+    with pytest.raises(UsageError, match="`pear` has no twin; they are: hubspot"):
+        make_twin("pear")
 
 
 def test_the_vendors_own_reading_of_an_answer_comes_first() -> None:
