@@ -142,7 +142,7 @@ def score_of(deal_id: str) -> Score:
     """A score that is known from the deal's name, so that nobody needs to remember it."""
     number = int(deal_id[1:])
     return Score(
-        (number % 1_000_003) / 1_000_003 // 1e-6 * 1e-6, AT.date(), "low",
+        round((number % 1_000_003) / 1_000_003, 6), AT.date(), "low",
         f"For: {number} meetings. Against: nothing heard for {number % 30} days.", AT, "deal_scores/1",
     )  # fmt: skip
 

@@ -19,25 +19,29 @@ from datetime import UTC, datetime
 from salesops_ml.crm.http_door import LONGEST_PAUSE
 from salesops_ml.crm.limits import Backoff, Clock
 from salesops_ml.crm.outbox import Outbox
-from salesops_ml.crm.outbox_tables import CANARY, REST, UNKNOWN, Entry, OutboxRun, State
-from salesops_ml.crm.target import GONE, Done, Gone, Outcome, Standing, Target
+from salesops_ml.crm.outbox_tables import CANARY, REST, UNKNOWN, Entry, OutboxRun, Settled, State
+from salesops_ml.crm.target import GONE, Done, Failed, Gone, Outcome, Standing, Target
 from salesops_ml.errors import (
     Ambiguous,
     NotSent,
+    Refused,
     RemoteError,
     Throttled,
     UsageError,
     WriteBackError,
 )
 from salesops_ml.scoring.fields import Score
+from salesops_ml.scoring.plan import Change
 
-MOST_ATTEMPTS = 8
+MOST_REFUSALS = 8
 """A deal that the CRM refuses for a passing reason is given up after so many."""
 WORST_CANARY = 0.5
 """The rest is not sent where more of the canary share is refused."""
+SPOILED = (400, 413, 422)
+"""HTTP statuses that refuse a whole chunk for what is in it."""
 TOLD_EVERY = 1_000
 _AT_ONCE = 16
-Settled = tuple[str, State, str | None]
+_Flight = Future[list["Outcome | _Lost"]]
 
 
 @dataclass(frozen=True)
@@ -168,10 +172,10 @@ class Delivery:
 
     def _found(self, entry: Entry, stands: Standing) -> Settled:
         if isinstance(stands, Gone):
-            return entry.deal_id, "failed", stands.reason
+            return Settled(entry.deal_id, "failed", stands.reason)
         if stands == self._wanted(entry):
-            return entry.deal_id, "confirmed", None
-        return entry.deal_id, "planned", None
+            return Settled(entry.deal_id, "confirmed")
+        return Settled(entry.deal_id, "planned")
 
     def _wanted(self, entry: Entry) -> Score:
         return self.target.as_stored(entry.change.new or Score())
@@ -179,7 +183,7 @@ class Delivery:
     def _send_due(self, run_id: str, lane: int) -> bool:
         """Send all that is planned, several chunks at once; whether there was anything."""
         due = self.outbox.all_entries(run_id, ("planned",), lane=lane, limit=self._chunk)
-        flying: dict[Future[list[Outcome]], list[Entry]] = {}
+        flying: dict[_Flight, list[Entry]] = {}
         any_sent = False
         with ThreadPoolExecutor(self._at_once) as pool:
             try:
@@ -199,12 +203,12 @@ class Delivery:
         run_id: str,
         chunk: list[Entry],
         pool: ThreadPoolExecutor,
-        flying: dict[Future[list[Outcome]], list[Entry]],
+        flying: dict[_Flight, list[Entry]],
     ) -> None:
         self.outbox.mark_sent(run_id, [entry.deal_id for entry in chunk], at=self._now())
-        flying[pool.submit(self.target.send, [entry.change for entry in chunk])] = chunk
+        flying[pool.submit(_send, self.target, [entry.change for entry in chunk])] = chunk
 
-    def _land(self, run_id: str, flying: dict[Future[list[Outcome]], list[Entry]]) -> None:
+    def _land(self, run_id: str, flying: dict[_Flight, list[Entry]]) -> None:
         """Settle what has come back; pause after a failed call, stop after too many in a row."""
         done, _ = wait(flying, return_when=FIRST_COMPLETED)
         failure: RemoteError | None = None
@@ -222,29 +226,27 @@ class Delivery:
         asked = failure.seconds if isinstance(failure, Throttled) else 0.0
         self._clock.sleep(max(pause, asked))
 
-    def _land_all(self, run_id: str, flying: dict[Future[list[Outcome]], list[Entry]]) -> None:
+    def _land_all(self, run_id: str, flying: dict[_Flight, list[Entry]]) -> None:
         """Whatever happens, the answers of calls in flight are not thrown away."""
         while flying:
             done, _ = wait(flying, return_when=FIRST_COMPLETED)
             for future in done:
                 self._settle(run_id, flying.pop(future), future)
 
-    def _settle(
-        self, run_id: str, chunk: list[Entry], future: Future[list[Outcome]]
-    ) -> RemoteError | None:
+    def _settle(self, run_id: str, chunk: list[Entry], future: _Flight) -> RemoteError | None:
         """Commit what a call did; the error that it ended in."""
         error = future.exception()
         if error is None:
             outcomes = future.result()
             found = [_settled(entry, one) for entry, one in zip(chunk, outcomes, strict=True)]
             self.outbox.settle(run_id, found, at=self._now())
-            self._put_off += sum(state == "planned" for _, state, _ in found)
+            self._put_off += sum(one.state == "planned" for one in found)
             self._tell(len(chunk))
             return None
         if not isinstance(error, RemoteError):
             raise error
         state: State = "ambiguous" if isinstance(error, Ambiguous) else "planned"
-        found = [(entry.deal_id, state, str(error)) for entry in chunk]
+        found = [Settled(entry.deal_id, state, str(error)) for entry in chunk]
         self.outbox.settle(run_id, found, at=self._now())
         return error
 
@@ -286,7 +288,7 @@ class Delivery:
         ]
         if not wrong:
             return
-        again: list[Settled] = [(e.deal_id, "planned", "read back otherwise") for e in wrong]
+        again = [Settled(entry.deal_id, "planned", "read back otherwise") for entry in wrong]
         self.outbox.settle(run_id, again, at=self._now())
         first = wrong[0]
         raise WriteBackError(
@@ -296,12 +298,43 @@ class Delivery:
         )
 
 
-def _settled(entry: Entry, outcome: Outcome) -> Settled:
+@dataclass(frozen=True)
+class _Lost:
+    """What is known of a deal whose part of a halved chunk failed: the state that it is in now."""
+
+    state: State
+    reason: str
+
+
+def _send(target: Target, changes: Sequence[Change]) -> list[Outcome | _Lost]:
+    """Send a chunk; where one of its deals spoils it all, find out which by halving."""
+    try:
+        return [*target.send(changes)]
+    except Refused as error:
+        if error.status not in SPOILED:
+            raise
+        if len(changes) == 1:
+            return [Failed(str(error))]
+    middle = len(changes) // 2
+    return _send_half(target, changes[:middle]) + _send_half(target, changes[middle:])
+
+
+def _send_half(target: Target, changes: Sequence[Change]) -> list[Outcome | _Lost]:
+    try:
+        return _send(target, changes)
+    except RemoteError as error:
+        state: State = "ambiguous" if isinstance(error, Ambiguous) else "planned"
+        return [_Lost(state, str(error))] * len(changes)
+
+
+def _settled(entry: Entry, outcome: Outcome | _Lost) -> Settled:
+    if isinstance(outcome, _Lost):
+        return Settled(entry.deal_id, outcome.state, outcome.reason)
     if isinstance(outcome, Done):
-        return entry.deal_id, "confirmed", None
-    given_up = entry.attempts + 1 >= MOST_ATTEMPTS
-    state: State = "failed" if outcome.permanent or given_up else "planned"
-    return entry.deal_id, state, outcome.reason
+        return Settled(entry.deal_id, "confirmed")
+    if outcome.permanent or entry.refusals + 1 >= MOST_REFUSALS:
+        return Settled(entry.deal_id, "failed", outcome.reason)
+    return Settled(entry.deal_id, "planned", outcome.reason, refused=True)
 
 
 def _difference(wanted: Score, stands: Standing) -> str:

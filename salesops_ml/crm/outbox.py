@@ -32,6 +32,7 @@ from salesops_ml.crm.outbox_tables import (
     Entry,
     OutboxRun,
     RunState,
+    Settled,
     State,
     entry_of,
     row_of,
@@ -253,24 +254,25 @@ class Outbox:
         values = {"state": "sent", "attempts": self._rows.c.attempts + 1, "sent_at": at}
         self._set(run_id, deal_ids, values)
 
-    def settle(
-        self, run_id: str, found: Sequence[tuple[str, State, str | None]], *, at: datetime
-    ) -> None:
-        """Commit what became of these deals: deal, state, reason; all in one transaction."""
-        groups: dict[tuple[State, str | None], list[str]] = {}
-        for deal_id, state, reason in found:
-            groups.setdefault((state, mask(reason) if reason else None), []).append(deal_id)
+    def settle(self, run_id: str, found: Sequence[Settled], *, at: datetime) -> None:
+        """Commit what became of these deals, all in one transaction."""
+        groups: dict[tuple[State, str | None, bool], list[str]] = {}
+        for one in found:
+            reason = mask(one.reason) if one.reason else None
+            groups.setdefault((one.state, reason, one.refused), []).append(one.deal_id)
+        refusals = self._rows.c.refusals
         with self._errors(), self.database.writing() as connection:
-            for (state, reason), deal_ids in groups.items():
+            for (state, reason, refused), deal_ids in groups.items():
                 values = {"state": state, "reason": reason, "settled_at": at}
-                self._set(run_id, deal_ids, values, connection)
+                more = {"refusals": refusals + 1} if refused else {}
+                self._set(run_id, deal_ids, {**values, **more}, connection)
 
     def retry_failed(self, run_id: str) -> None:
         """Plan again what the CRM refused, after a person has mended the cause."""
         rows = self._rows.c
         failed = sa.update(self._rows).where(rows.run_id == run_id, rows.state == "failed")
         with self._errors(), self.database.writing() as connection:
-            connection.execute(failed.values(state="planned", attempts=0))
+            connection.execute(failed.values(state="planned", refusals=0))
             run = sa.update(self._runs).where(self._runs.c.run_id == run_id)
             again = run.where(self._runs.c.state == "finished")
             connection.execute(again.values(state="open"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 
@@ -30,6 +30,7 @@ COLUMNS = {
     "why": "why the change is worth writing",
     "reason": "why it failed, or is not known",
     "attempts": "how often it was sent",
+    "refusals": "how often the CRM refused it for a passing reason",
     "planned_at": "naive UTC",
     "sent_at": "when it was last sent, naive UTC",
     "settled_at": "when its last answer was noted, naive UTC",
@@ -68,13 +69,22 @@ class Entry:
     change: Change
     state: State
     lane: int
-    attempts: int
+    refusals: int
     reason: str | None
 
     @property
     def deal_id(self) -> str:
         """The deal."""
         return self.change.deal_id
+
+
+class Settled(NamedTuple):
+    """What became of a deal that was sent; `refused` where the CRM said no for a passing reason."""
+
+    deal_id: str
+    state: State
+    reason: str | None = None
+    refused: bool = False
 
 
 def in_canary(run_id: str, deal_id: str, share: float) -> bool:
@@ -100,6 +110,7 @@ def row_of(run_id: str, change: Change, at: datetime, share: float) -> dict[str,
         "new_value": change.new.to_json() if change.new else None,
         "why": change.why,
         "attempts": 0,
+        "refusals": 0,
         "planned_at": at,
     }
 
@@ -108,7 +119,7 @@ def entry_of(row: Any) -> Entry:
     """What a row of `salesops_outbox` says."""
     old, new = (_score(row[name]) for name in ("old_value", "new_value"))
     change = Change(row["deal_id"], row["action"], old, new, row["why"])
-    return Entry(change, row["state"], row["lane"], row["attempts"], row["reason"])
+    return Entry(change, row["state"], row["lane"], row["refusals"], row["reason"])
 
 
 def _score(text: str | None) -> Score | None:
@@ -151,6 +162,7 @@ def rows_table(metadata: sa.MetaData) -> sa.Table:
         sa.Column("why", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text()),
         sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("refusals", sa.Integer(), nullable=False),
         sa.Column("planned_at", sa.DateTime(), nullable=False),
         sa.Column("sent_at", sa.DateTime()),
         sa.Column("settled_at", sa.DateTime()),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from salesops_ml.crm.sql_engine import Database
 from salesops_ml.crm.target import FieldProblem, Target
 from salesops_ml.errors import ConfigError, UsageError, WriteBackError
 from salesops_ml.settings import Settings
@@ -79,6 +82,20 @@ def connection_of(settings: Settings) -> Any:
         place = ".".join(str(part) for part in problem["loc"][1:])
         message = problem["msg"].removeprefix("Value error, ")
         raise ConfigError(f"`write_back.connection.{place}`: {message}") from None
+
+
+def pace_book(settings: Settings, place: str) -> Path:
+    """The file that keeps the times of the last calls to a CRM: beside the outbox, one a place.
+
+    Who reads from that CRM uses it too, so that reading and writing stay below the limit together.
+
+    Example:
+        >>> pace_book(Settings(), "https://api.hubapi.com").name
+        'calls-f50e7382'
+    """
+    file = Database(options_of(settings).outbox, setting="write_back.outbox").file
+    folder = file.parent if file else Path("store")
+    return folder / f"calls-{hashlib.blake2b(place.encode(), digest_size=4).hexdigest()}"
 
 
 def check_fields(target: Target, *, create: bool = False) -> list[FieldProblem]:

@@ -52,6 +52,7 @@ class SampleTwin(TwinVendor):
         self.scopes = {"deals.read", "deals.write", "fields.write"}
         self.version = "v2"
         self.spoil: Any = None
+        self.poison: set[str] = set()
         self.refuse_batch: Response | None = None
 
     def routes(self) -> list[Route]:
@@ -79,6 +80,8 @@ class SampleTwin(TwinVendor):
             return Response(400, {"message": f"at most {BATCH} deals a call"})
         if self.refuse_batch:
             return self.refuse_batch
+        if self.poison & {record["id"] for record in records}:
+            return Response(400, {"message": "a value of the batch cannot be used"})
         results = [self._update_one(record) for record in records]
         mixed = any(result["status"] != "ok" for result in results)
         return Response(207 if mixed else 200, {"results": results})

@@ -185,6 +185,28 @@ def test_gone_deals_are_named_and_the_others_arrive(desk: Desk) -> None:
     assert desk.deliver("run").confirmed == 398
 
 
+@pytest.mark.parametrize("faults", [0.0, 0.3])
+def test_a_deal_that_spoils_its_whole_chunk_is_found_by_halving(desk: Desk, faults: float) -> None:
+    desk.vendor.poison = {"d000100", "d000222", "d000223"}
+    desk.twin.faults = FaultPlan.of_every_kind(faults, seed=4)
+    desk.plan("run", 300)
+    done = desk.deliver("run")
+    assert (done.confirmed, done.failed) == (297, 3)
+    assert [(many, deal) for _, many, deal in done.reasons] == [(3, "d000100")]
+    assert "cannot be used" in done.reasons[0][0]
+    assert len(desk.vendor.ledger) == 297
+    assert desk.vendor.written_unlike() == []
+
+
+def test_what_spoils_every_chunk_is_found_by_the_canary(desk: Desk) -> None:
+    desk.vendor.poison = set(desk.vendor.deals)
+    desk.plan("run", 400)
+    with pytest.raises(WriteBackError, match=r"the rest was not sent.*cannot be used"):
+        desk.deliver("run")
+    assert desk.outbox.counts("run")["planned"] == 400
+    assert desk.twin.report()["calls"] < 60
+
+
 @pytest.mark.parametrize("fault", ["timeout_before", "timeout_after"])
 def test_a_deal_that_is_gone_when_it_is_read_back_is_named(desk: Desk, fault: Fault) -> None:
     desk.plan("run", 30)
@@ -345,6 +367,7 @@ def test_whatever_happens_to_the_calls_the_end_is_the_plan(
     quick = Clock(factor=1e6)
     delivery = Delivery(outbox, target, clock=quick, backoff=Backoff(attempts=attempts))
     told = [tried(delivery) for _ in range(len(fates) + 1)]
+    assert told[-1] == delivery.run("run")
     assert all("resume run" in words for words in told if isinstance(words, str))
     done = told[-1]
     assert isinstance(done, Delivered)
