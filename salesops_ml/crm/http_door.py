@@ -208,7 +208,7 @@ class HttpDoor:
             except (NotSent, Ambiguous) as error:
                 if failures == self._backoff.attempts or _too_long(error):
                     raise
-                _LOG.info("%s: %s; attempt %d failed", self.place, error, failures)
+                _LOG.info("%s; attempt %d failed", error, failures)
                 self.clock.sleep(self.pause(error, failures))
         raise AssertionError("a backoff has one attempt at least")
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
@@ -51,6 +52,8 @@ DEFAULT_URL = "sqlite:///store/outbox.db"
 _FILLED_AT_ONCE = 2_000
 _NAMED_AT_ONCE = 500
 _PG_LOCK = 7_303_001
+_KILLED_SESSION_ENDS = 3.0
+"""How long PostgreSQL may take to notice that the process of a session was killed, in seconds."""
 
 
 class Outbox:
@@ -111,8 +114,11 @@ class Outbox:
             plain = self.database.engine.connect()
         with plain:
             connection = plain.execution_options(isolation_level="AUTOCOMMIT")
-            if not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_PG_LOCK))):
-                raise self._busy()
+            until = time.monotonic() + _KILLED_SESSION_ENDS
+            while not connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_PG_LOCK))):
+                if time.monotonic() > until:
+                    raise self._busy()
+                time.sleep(0.1)
             try:
                 yield
             finally:
