@@ -7,25 +7,25 @@ so a run that is killed leaves neither half. SQLite by default; any SQLAlchemy U
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
+from salesops_ml.crm.sql_engine import Database
 from salesops_ml.errors import WriteBackError
-from salesops_ml.scoring.fields import FIELDS, Score, current_by_deal
+from salesops_ml.scoring.fields import FIELDS, Score, score_of
 from salesops_ml.scoring.plan import Change, WriteBackPlan
 
 JOURNAL = "salesops_write_journal"
 KEY_LENGTH = 255
-_WRITES = "salesops_writes"
+_NAMED_AT_ONCE = 500
+_WRITTEN_AT_ONCE = 2_000
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,46 @@ class Applied:
 
     written: int
     already_there: int
+
+
+class Standing:
+    """What stands in the table, inside one transaction; a chunk at a time."""
+
+    def __init__(self, connection: sa.Connection | None, scores: sa.Table) -> None:
+        self._connection, self._scores = connection, scores
+
+    @property
+    def connection(self) -> sa.Connection:
+        """The transaction."""
+        if self._connection is None:
+            raise WriteBackError("nothing was ever written here")
+        return self._connection
+
+    def of(self, deal_ids: Sequence[str]) -> dict[str, Score]:
+        """The fields of these deals; deals whose fields are all empty are left out."""
+        return {deal: score for deal, score in self.rows_of(deal_ids).items() if not score.empty}
+
+    def rows_of(self, deal_ids: Sequence[str]) -> dict[str, Score]:
+        """The fields of these deals, as far as they have a row."""
+        found: dict[str, Score] = {}
+        if self._connection is None:
+            return found
+        for at in range(0, len(deal_ids), _NAMED_AT_ONCE):
+            named = self._scores.c.deal_id.in_(deal_ids[at : at + _NAMED_AT_ONCE])
+            rows = self._connection.execute(sa.select(self._scores).where(named)).mappings()
+            found |= {str(row["deal_id"]): score_of(row) for row in rows}
+        return found
+
+    def deals(self, *, limit: int) -> Iterator[list[str]]:
+        """All deals that have a row, in chunks, by deal."""
+        after, key = "", self._scores.c.deal_id
+        while self._connection is not None:
+            asked = sa.select(key).where(key > after).order_by(key).limit(limit)
+            found = [str(deal) for deal in self._connection.scalars(asked)]
+            if not found:
+                return
+            yield found
+            after = found[-1]
 
 
 class SqlTarget:
@@ -49,9 +89,8 @@ class SqlTarget:
     """
 
     def __init__(self, url: str, table: str = "salesops_scores", *, journal: str = JOURNAL) -> None:
-        self._url = _parse(url)
-        self.place = self._url.render_as_string(hide_password=True)
-        self._engine = _engine(self._url, self.place)
+        self.database = Database(url, setting="write_back.url")
+        self.place = self.database.place
         schema, _, name = table.rpartition(".")
         metadata = sa.MetaData(schema=schema or None)
         self.scores = _scores_table(name, metadata)
@@ -63,10 +102,9 @@ class SqlTarget:
         Raises:
             WriteBackError: the place cannot be written, or a table of that name has another shape.
         """
-        with self._errors():
-            if self._file:
-                self._file.parent.mkdir(parents=True, exist_ok=True)
-            with self._transaction() as connection:
+        with self.errors():
+            self.database.make_folder()
+            with self.database.writing() as connection:
                 self.scores.metadata.create_all(connection)
                 self._check_shapes(connection)
 
@@ -77,11 +115,9 @@ class SqlTarget:
             WriteBackError: the database cannot be read, or the table has another shape.
         """
         nothing = pd.DataFrame(columns=["deal_id", *FIELDS], dtype=object)
-        if self._file and not self._file.exists():
+        if not self.has_table(self.scores):
             return nothing
-        with self._errors(), self._engine.connect() as connection:
-            if not sa.inspect(connection).has_table(self.scores.name, self.scores.schema):
-                return nothing
+        with self.errors(), self.database.engine.connect() as connection:
             self._check_shape(connection, self.scores)
             rows = connection.execute(sa.select(self.scores)).mappings().all()
         frame = pd.DataFrame([dict(row) for row in rows], columns=list(nothing.columns))
@@ -103,33 +139,72 @@ class SqlTarget:
         """
         if not plan.to_write:
             return Applied(0, 0)
+        return self.apply_planned(lambda _standing: plan.to_write, run_id=run_id, at=at)
+
+    def apply_planned(
+        self, plan: Callable[[Standing], Iterable[Change]], *, run_id: str, at: datetime
+    ) -> Applied:
+        """Plan and write in one transaction, a chunk at a time: `apply` for any number of deals.
+
+        Args:
+            plan: gives the changes, from what stands; changes that keep are left out.
+            run_id: written into the journal beside each change.
+            at: when, naive UTC; written into the journal.
+
+        Raises:
+            WriteBackError: as `apply`.
+        """
         self.prepare()
-        with self._errors(), self._transaction() as connection:
-            self._lock(connection)
-            stands = self._standing(connection)
-            due = [change for change in plan.to_write if _due(change, stands, self.place)]
-            if due:
-                known = set(connection.scalars(sa.select(self.scores.c.deal_id)))
-                self._write_scores(connection, due, known)
-                connection.execute(
-                    sa.insert(self.journal), [_entry(change, run_id, at) for change in due]
-                )
-        return Applied(len(due), len(plan.to_write) - len(due))
+        written = there = 0
+        with self.errors(), self.database.writing() as connection:
+            self.lock(connection)
+            standing = Standing(connection, self.scores)
+            changes = (change for change in plan(standing) if change.action != "keep")
+            while chunk := list(itertools.islice(changes, _WRITTEN_AT_ONCE)):
+                stands = standing.of([change.deal_id for change in chunk])
+                due = [change for change in chunk if _due(change, stands, self.place)]
+                self.write(connection, due, run_id=run_id, at=at)
+                written += len(due)
+                there += len(chunk) - len(due)
+        return Applied(written, there)
+
+    @contextmanager
+    def reading(self) -> Iterator[Standing]:
+        """What stands, for a plan that is only looked at; nothing where there is no table yet."""
+        if not self.has_table(self.scores):
+            yield Standing(None, self.scores)
+            return
+        with self.errors(), self.database.engine.connect() as connection:
+            yield Standing(connection, self.scores)
 
     def dispose(self) -> None:
         """Close the connections."""
-        self._engine.dispose()
+        self.database.dispose()
 
-    @property
-    def _file(self) -> Path | None:
-        """The file of an SQLite database on disk."""
-        name = self._url.database
-        on_disk = self._url.get_backend_name() == "sqlite" and name not in (None, "", ":memory:")
-        return Path(str(name)) if on_disk and not str(name).startswith("file:") else None
+    def has_table(self, table: sa.Table) -> bool:
+        """Whether `scores` or `journal` is there."""
+        if self.database.file and not self.database.file.exists():
+            return False
+        with self.errors():
+            inspector = sa.inspect(self.database.engine)
+            return bool(inspector.has_table(table.name, table.schema))
 
-    def _standing(self, connection: sa.Connection) -> dict[str, Score]:
-        rows = connection.execute(sa.select(self.scores)).mappings().all()
-        return current_by_deal(pd.DataFrame([dict(row) for row in rows]))
+    def write(
+        self, connection: sa.Connection, changes: list[Change], *, run_id: str, at: datetime
+    ) -> None:
+        """Write changes and their journal inside a transaction."""
+        if not changes:
+            return
+        known = set(Standing(connection, self.scores).rows_of([c.deal_id for c in changes]))
+        self._write_scores(connection, changes, known)
+        entries = [_entry(change, run_id, at) for change in changes]
+        connection.execute(sa.insert(self.journal), entries)
+
+    def lock(self, connection: sa.Connection) -> None:
+        """Keep other writers out until the transaction ends (SQLite: `BEGIN IMMEDIATE` did it)."""
+        if self.database.engine.dialect.name == "postgresql":
+            name = self.database.engine.dialect.identifier_preparer.format_table(self.scores)
+            connection.exec_driver_sql(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE")
 
     def _write_scores(
         self, connection: sa.Connection, changes: list[Change], known: set[str]
@@ -144,19 +219,6 @@ class SqlTarget:
             same = self.scores.c.deal_id == sa.bindparam("key")
             ours: dict[str, Any] = {name: sa.bindparam(name) for name in FIELDS}
             connection.execute(sa.update(self.scores).where(same).values(ours), there)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sa.Connection]:
-        with self._engine.connect() as connection:
-            writing = connection.execution_options(**{_WRITES: True})
-            with writing.begin():
-                yield writing
-
-    def _lock(self, connection: sa.Connection) -> None:
-        """Keep other writers out until the transaction ends (SQLite: `BEGIN IMMEDIATE` did it)."""
-        if self._engine.dialect.name == "postgresql":
-            name = self._engine.dialect.identifier_preparer.format_table(self.scores)
-            connection.exec_driver_sql(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE")
 
     def _check_shapes(self, connection: sa.Connection) -> None:
         self._check_shape(connection, self.scores)
@@ -179,69 +241,11 @@ class SqlTarget:
                 f"{self.place}: `deal_id` is no key of table `{table.fullname}`; {cure}"
             )
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Errors of the database and of the file system in our words, without passwords."""
-        try:
-            yield
-        except (SQLAlchemyError, OSError) as error:
-            cause = getattr(error, "orig", None) or error
-            text = " ".join(str(cause).split())
-            raise WriteBackError(
-                f"{self.place}: {self._without_password(text)}; nothing was written. "
-                "Check that the database is there, free and can be written"
-            ) from None
-
-    def _without_password(self, text: str) -> str:
-        secret = self._url.password
-        return text.replace(str(secret), "***") if secret else text
-
-
-def _parse(url: str) -> sa.URL:
-    try:
-        parsed = sa.make_url(url)
-    except ArgumentError:
-        raise WriteBackError(
-            "`write_back.url`: this is no database URL; write one such as sqlite:///store/crm.db "
-            "or postgresql://user:password@host/database"
-        ) from None
-    hidden = sorted(name for name in parsed.query if re.search("(?i)pass|secret|token", name))
-    if hidden:
-        raise WriteBackError(
-            f"`write_back.url`: put the password before the host, not into `{hidden[0]}=`"
+    def errors(self) -> AbstractContextManager[None]:
+        """Errors of the database in our words, without passwords."""
+        return self.database.errors(
+            "nothing was written. Check that the database is there, free and can be written"
         )
-    return parsed
-
-
-def _engine(url: sa.URL, place: str) -> sa.Engine:
-    try:
-        engine = sa.create_engine(url)
-    except NoSuchModuleError:
-        raise WriteBackError(
-            f"`write_back.url`: {place}: no database is called `{url.drivername}`; "
-            "write sqlite, postgresql, or another that SQLAlchemy knows"
-        ) from None
-    except ImportError as error:
-        raise WriteBackError(
-            f"`write_back.url`: {place}: the driver is not installed ({error}); "
-            "for PostgreSQL: pip install 'salesops-ml[postgres]'"
-        ) from None
-    if engine.dialect.name == "sqlite":
-        _take_over_transactions(engine)
-    return engine
-
-
-def _take_over_transactions(engine: sa.Engine) -> None:
-    """SQLite's driver opens transactions late; open them ourselves, and lock at once for writing."""
-
-    @sa.event.listens_for(engine, "connect")
-    def _no_own_transactions(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None
-
-    @sa.event.listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        writes = connection.get_execution_options().get(_WRITES)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _scores_table(name: str, metadata: sa.MetaData) -> sa.Table:

@@ -75,6 +75,18 @@ def score_of(row: Mapping[Any, Any]) -> Score:
     )
 
 
+def score_from_json(text: str) -> Score:
+    """The score that `Score.to_json` told.
+
+    Example:
+        >>> score = Score(win_probability=0.4, scored_at=datetime(2026, 3, 1, 8))
+        >>> score_from_json(score.to_json()) == score
+        True
+    """
+    found = json.loads(text)
+    return score_of(dict(zip(FIELDS, found.values(), strict=True)))
+
+
 def scores_by_deal(scores: pd.DataFrame) -> dict[str, Score]:
     """The scores that `score_open_deals` gave, as fields to write, by deal."""
     columns = ("p_win", "close_p50_date", "band", "reasons", "scored_at", "model_version")

@@ -9,16 +9,16 @@ that the model has never seen gets no probability, and loses the one that stands
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
 from salesops_ml.errors import DataError
 from salesops_ml.models.known_deals import UNSEEN_STAGE
-from salesops_ml.scoring.fields import Score, current_by_deal, scores_by_deal
+from salesops_ml.scoring.fields import FIELDS, Score, current_by_deal, scores_by_deal
 
 Action = Literal["insert", "update", "withdraw", "keep"]
 WORDS: dict[Action, str] = {
@@ -80,6 +80,7 @@ class WriteBackPlan:
 
 
 _TOLD = ("win_probability", "close_p50", "band")
+_SCORED = ["deal_id", "p_win", "close_p50_date", "band", "reasons", "scored_at", "model_version"]
 
 
 def plan_write_back(
@@ -130,6 +131,91 @@ def plan_write_back(
     return WriteBackPlan(tuple(changes))
 
 
+def plan_in_chunks(
+    scores: Iterable[pd.DataFrame],
+    standing: Callable[[Sequence[str]], Mapping[str, Score]],
+    *,
+    min_change: float,
+    min_close_days: int = 7,
+    closed: Iterable[Sequence[str]] = (),
+) -> Iterator[Change]:
+    """`plan_write_back` for any number of deals: no more than one chunk is held in memory.
+
+    Args:
+        scores: chunks of what `score_open_deals` gave, each deal in one of them.
+        standing: the fields of these deals as they stand in the CRM; deals without are left out.
+        min_change: smallest move of the win probability worth writing, 0..1.
+        min_close_days: smallest move of the expected close worth writing, in days.
+        closed: chunks of deals that are known to be closed; their scores are withdrawn.
+
+    Yields:
+        What happens to each deal, chunk by chunk; deals that are kept as they are included.
+
+    Raises:
+        DataError: a deal stands twice in a chunk.
+    """
+    least = {"min_change": min_change, "min_close_days": min_close_days}
+    for chunk in scores:
+        yield from _planned(chunk, standing(chunk["deal_id"].astype(str).tolist()), (), **least)
+    for deals in closed:
+        nothing = pd.DataFrame(columns=_SCORED)
+        yield from _planned(nothing, standing(deals), deals, **least)
+
+
+def _planned(
+    chunk: pd.DataFrame, before: Mapping[str, Score], closed: Collection[str], **least: Any
+) -> tuple[Change, ...]:
+    rows = [{"deal_id": deal_id, **score.values()} for deal_id, score in before.items()]
+    current = pd.DataFrame(rows, columns=["deal_id", *FIELDS], dtype=object)
+    return plan_write_back(current, chunk, closed=closed, **least).changes
+
+
+@dataclass
+class PlanSummary:
+    """What a plan does, told while it passes by: counts, and the first of its changes.
+
+    Attributes:
+        limit: how many changes are kept to be shown.
+        counts: how many deals each action takes.
+        withheld: why scores are withheld, and how many.
+        shown: the first changes that write something.
+    """
+
+    limit: int = 20
+    counts: Counter[Action] = field(default_factory=Counter)
+    withheld: Counter[str] = field(default_factory=Counter)
+    shown: list[Change] = field(default_factory=list)
+
+    def watch(self, changes: Iterable[Change]) -> Iterator[Change]:
+        """The same changes, noted as they pass."""
+        for change in changes:
+            self.counts[change.action] += 1
+            if change.why.startswith(WITHHELD):
+                self.withheld[change.why] += 1
+            if change.action != "keep" and len(self.shown) < self.limit:
+                self.shown.append(change)
+            yield change
+
+    @property
+    def to_write(self) -> int:
+        """How many deals are written."""
+        return sum(count for action, count in self.counts.items() if action != "keep")
+
+    def render(self) -> str:
+        """As text: the counts, then the first changes, old -> new."""
+        counts = ", ".join(f"{self.counts[action]} {words}" for action, words in WORDS.items())
+        lines = [f"write-back plan: {counts}"]
+        lines += [f"  {count} {why}" for why, count in sorted(self.withheld.items())]
+        lines += [
+            f"  {change.action:<8} {change.deal_id}: "
+            f"{_short(change.old)} -> {_short(change.new)} ({change.why})"
+            for change in self.shown
+        ]
+        if self.to_write > len(self.shown):
+            lines.append(f"  ... and {self.to_write - len(self.shown)} more")
+        return "\n".join(lines)
+
+
 def render_plan(plan: WriteBackPlan, *, limit: int = 20) -> str:
     """The plan as text for `--dry-run`: the counts, then at most `limit` changes, old -> new.
 
@@ -137,19 +223,10 @@ def render_plan(plan: WriteBackPlan, *, limit: int = 20) -> str:
         >>> render_plan(WriteBackPlan(()))
         'write-back plan: 0 to insert, 0 to update, 0 to withdraw, 0 to keep'
     """
-    counts = ", ".join(f"{count} {WORDS[action]}" for action, count in plan.counts().items())
-    lines = [f"write-back plan: {counts}"]
-    for why, count in sorted(Counter(change.why for change in plan.withheld).items()):
-        lines.append(f"  {count} {why}")
-    to_write = plan.to_write
-    lines += [
-        f"  {change.action:<8} {change.deal_id}: "
-        f"{_short(change.old)} -> {_short(change.new)} ({change.why})"
-        for change in to_write[:limit]
-    ]
-    if len(to_write) > limit:
-        lines.append(f"  ... and {len(to_write) - limit} more")
-    return "\n".join(lines)
+    summary = PlanSummary(limit)
+    for _ in summary.watch(plan.changes):
+        pass
+    return summary.render()
 
 
 def _doubted(scores: pd.DataFrame) -> dict[str, str]:

@@ -38,7 +38,7 @@ def target(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlTarget
         url = request.getfixturevalue("postgres")
     made = SqlTarget(url)
     yield made
-    made.scores.metadata.drop_all(made._engine)
+    made.scores.metadata.drop_all(made.database.engine)
     made.dispose()
 
 
@@ -64,7 +64,7 @@ def _write(target: SqlTarget, run_id: str, **p_win: float) -> Applied:
 
 
 def _journal(target: SqlTarget) -> list[sa.RowMapping]:
-    with target._engine.connect() as connection:
+    with target.database.engine.connect() as connection:
         return list(
             connection.execute(sa.select(target.journal).order_by("entry")).mappings().all()
         )
@@ -104,12 +104,12 @@ def test_the_same_plan_twice_writes_once(target: SqlTarget) -> None:
 def test_withdrawing_empties_our_fields_and_no_others(target: SqlTarget) -> None:
     _write(target, "run-1", d1=0.1, d2=0.2)
     name = target.scores.fullname
-    with target._engine.begin() as connection:
+    with target.database.engine.begin() as connection:
         connection.execute(sa.text(f"ALTER TABLE {name} ADD COLUMN remark VARCHAR(20)"))
         connection.execute(sa.text(f"UPDATE {name} SET remark = 'call back'"))
     plan = plan_write_back(target.current(), _scores(d2=0.9), min_change=0.01, closed={"d1"})
     assert target.apply(plan, run_id="run-2", at=AT).written == 2
-    with target._engine.connect() as connection:
+    with target.database.engine.connect() as connection:
         rows = connection.execute(
             sa.text(f"SELECT deal_id, {FIELDS[0]}, remark FROM {name} ORDER BY deal_id")
         ).all()
@@ -154,7 +154,7 @@ KILLED = """
     url, fatal = sys.argv[1], sys.argv[2]
     target = SqlTarget(url)
 
-    @sa.event.listens_for(target._engine, "after_cursor_execute")
+    @sa.event.listens_for(target.database.engine, "after_cursor_execute")
     def die(connection, cursor, statement, *rest):
         if statement.startswith(fatal):
             os.kill(os.getpid(), signal.SIGKILL)
@@ -187,7 +187,7 @@ def test_a_kill_in_the_middle_leaves_nothing_half_written(
     assert target.current()["deal_id"].tolist() == ["before"]
     assert {entry["run_id"] for entry in _journal(target)} == {"run-1"}
     assert _write(target, "run-2", before=0.1, after=0.2).written == 1
-    target.scores.metadata.drop_all(target._engine)
+    target.scores.metadata.drop_all(target.database.engine)
     target.dispose()
 
 
@@ -200,7 +200,7 @@ def test_a_dry_run_makes_no_file(tmp_path: Path) -> None:
 
 def test_a_table_in_a_schema_of_its_own(postgres: str) -> None:
     target = SqlTarget(postgres, "sales.scores")
-    with target._engine.begin() as connection:
+    with target.database.engine.begin() as connection:
         connection.execute(sa.schema.CreateSchema("sales"))
     assert _write(target, "run-1", d1=0.3).written == 1
     assert target.current()["deal_id"].tolist() == ["d1"]
@@ -242,7 +242,7 @@ def _whole_story(error: BaseException) -> str:
 def test_a_password_with_odd_letters_works(postgres: str) -> None:
     target = SqlTarget(postgres)
     assert PASSWORD not in target.place
-    assert target._url.password == PASSWORD
+    assert target.database.url.password == PASSWORD
     assert target.current().empty
     target.dispose()
 
