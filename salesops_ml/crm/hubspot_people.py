@@ -1,0 +1,115 @@
+"""HubSpot's companies, owners, engagements and quotes as canonical tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import ibis
+import ibis.expr.types as ir
+
+from salesops_ml.crm.vendor_rows import Rows, among, landed_rows
+from salesops_ml.crm.vendor_tables import rep_field, steady_since, with_reason
+from salesops_ml.crm_settings import CrmSource
+
+Tables = Mapping[str, ir.Table]
+
+QUOTE_WORDS = {
+    "draft": "sent", "approval_not_needed": "sent", "pending_approval": "sent",
+    "approved": "sent", "published": "sent", "rejected": "sent_back", "signed": "accepted",
+}  # fmt: skip
+"""HubSpot's quote states in ours; others stay as they are."""
+
+
+def accounts_of(tables: Tables, options: CrmSource) -> dict[str, ir.Table]:
+    """Companies as they stand today."""
+    rows = landed_rows(tables, "companies").live
+    if not rows.here:
+        return {}
+    table = rows.table.select(
+        account_id=rows.text("id"),
+        valid_from=steady_since(options, "accounts", rows.moment("createdate")),
+        name=rows.text("name"),
+        industry=rows.text("industry"),
+        region=ibis.coalesce(rows.text("region"), rows.text("country")),
+        employees=rows.integer("numberofemployees"),
+        annual_revenue=rows.number("annualrevenue"),
+        parent=rows.text("hs_parent_company_id"),
+    )
+    return {"accounts": table}
+
+
+def reps_of(tables: Tables, options: CrmSource) -> dict[str, ir.Table]:
+    """Owners as reps; owners who left stay known by name."""
+    rows = landed_rows(tables, "owners")
+    if not rows.here:
+        return {}
+    names = [rows.text("first_name").fill_null(""), rows.text("last_name").fill_null("")]
+    name = (names[0] + " " + names[1]).strip().nullif("")
+    left = rows.truth("archived").fill_null(False) | rows.table["_deleted"]
+    table = rows.table.select(
+        rep_id=rows.text("id"),
+        valid_from=steady_since(options, "reps", rows.moment("created_at")),
+        name=ibis.coalesce(name, rows.text("email")),
+        team=rep_field(rows, options, "team", "team"),
+        region=rep_field(rows, options, "region", "region"),
+        active=~left,
+    )
+    return {"reps": table}
+
+
+def activities_of(tables: Tables, deals: Rows, options: CrmSource) -> dict[str, ir.Table]:
+    """Calls, meetings, emails and completed tasks; one that serves several deals counts for the first.
+
+    A meeting is known once it was to take place: a planned one may never happen.
+    """
+    rows = landed_rows(tables, "activities").live
+    if not rows.here:
+        return {}
+    at, entered = rows.moment("at"), rows.moment("created_at")
+    chosen = {
+        "activity_id": rows.text("id"),
+        "rep_id": rows.text("owner_id"),
+        "kind": rows.text("kind").fill_null("activity").lower(),
+        "at": at,
+        "duration_minutes": rows.number("duration_ms") / 60_000,
+        "outcome": rows.text("outcome"),
+        "recorded_at": ibis.greatest(at, entered.fill_null(at)),
+    }
+    table = rows.table.select(**with_reason(chosen, rows))
+    table = table.filter(table["at"].notnull())
+    links = landed_rows(tables, "activity_deals").live
+    served = _first_of(links, "activity_id", deals)
+    dead = _of_the_gone(links, deals)
+    table = table.left_join(served, table.activity_id == served["_key"]).drop("_key")
+    table = table.anti_join(dead, (table.activity_id == dead["_key"]) & table.deal_id.isnull())
+    return {"activities": table.filter(~among(table.rep_id, options.integration_users))}
+
+
+def _first_of(links: Rows, key: str, deals: Rows) -> ir.Table:
+    """The one deal that stands for each linked row."""
+    live = deals.table.select(_live=deals.text("id"))
+    table = links.table.select(_key=links.text(key), deal_id=links.text("deal_id"))
+    table = table.semi_join(live, table.deal_id == live["_live"])
+    return table.group_by("_key").agg(deal_id=table.deal_id.min())
+
+
+def _of_the_gone(links: Rows, deals: Rows) -> ir.Table:
+    """What served only deals that are gone: it goes with them."""
+    return links.table.select(_key=links.text("activity_id")).distinct()
+
+
+def quotes_of(tables: Tables, deals: Rows) -> dict[str, ir.Table]:
+    """Quotes of the deals that stand."""
+    rows = landed_rows(tables, "quotes").live
+    if not rows.here:
+        return {}
+    chosen = {
+        "quote_id": rows.text("id"),
+        "amount": rows.money("amount"),
+        "discount": rows.number("discount"),
+        "sent_at": rows.moment("created_at"),
+        "status": rows.text("status").lower().substitute(QUOTE_WORDS),
+    }
+    table = rows.table.select(**with_reason(chosen, rows))
+    of_deals = _first_of(landed_rows(tables, "quote_deals").live, "quote_id", deals)
+    return {"quotes": table.inner_join(of_deals, table.quote_id == of_deals["_key"]).drop("_key")}
