@@ -47,6 +47,42 @@ class WriteBackError(SalesOpsError):
     """Scores could not be written to their target; the journal says how far it came."""
 
 
+class RemoteError(SourceError, WriteBackError):
+    """A vendor's service did not do what was asked, in reading or in writing."""
+
+
+class NotSent(RemoteError):
+    """The call surely took no effect; it may be made again."""
+
+
+class Throttled(NotSent):
+    """The vendor asks for a pause before the call is made again.
+
+    Attributes:
+        seconds: how long the pause is.
+    """
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class Ambiguous(RemoteError):
+    """The call may have taken effect: what stands there must be read before it is made again."""
+
+
+class Refused(RemoteError):
+    """The vendor says no, and will say no again until a person changes something.
+
+    Attributes:
+        status: the HTTP status, 0 where there was none.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class GateError(SalesOpsError):
     """A gate from the configuration said no."""
 
