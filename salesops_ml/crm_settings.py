@@ -22,6 +22,8 @@ from pydantic import (
     model_validator,
 )
 
+from salesops_ml.secret_reference import CURE, check_reference
+
 CANONICAL_FIELDS = (
     "product", "lead_source", "deal_type", "lost_reason", "service_start", "term_months",
     "forecast_category", "amount", "expected_close_date",
@@ -31,21 +33,20 @@ MASK = "***"
 OWN_PREFIX = "salesops_"
 """Fields that begin so, with or without a vendor's `x_` before it, are ours: never read as features."""
 
-_REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*|keyring:[^/\s]+/\S+")
 _SECRET_IN_URL = re.compile(r"(?<=://)([^/@\s]*?):[^/\s]*(?=@)")
 
 
 def _masked(value: Any) -> Any:
     """What is no reference is taken for a secret, and no message may show it."""
-    return value if isinstance(value, str) and _REFERENCE.fullmatch(value) else MASK
+    try:
+        return check_reference(value) if isinstance(value, str) else MASK
+    except ValueError:
+        return MASK
 
 
 def _reference(value: str) -> str:
     if value == MASK:
-        raise ValueError(
-            "a secret is named, never written in a configuration; put it into the environment or "
-            "the keyring and write env:NAME or keyring:SERVICE/USER"
-        )
+        raise ValueError(f"a secret is named, never written in a configuration; {CURE}")
     return value
 
 

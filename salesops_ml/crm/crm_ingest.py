@@ -88,7 +88,9 @@ def read_crm(settings: Settings, source: CrmSource, *, read_at: datetime) -> Dra
     """What a CRM holds now, landed and mapped, before rows are checked against each other."""
     land_crm(settings, source)
     with landed_tables(landing_path(settings.warehouse)) as tables:
-        return draft_of(vendor_of(source).mapping(tables, source, _around(settings, read_at)), source)
+        return draft_of(
+            vendor_of(source).mapping(tables, source, _around(settings, read_at)), source
+        )
 
 
 def _whole(
@@ -129,6 +131,8 @@ def _in_part(
 ) -> bool | None:
     """Only the deals of `part` mapped and put in place; None where all must be mapped after all."""
     folder = book_folder(settings.warehouse)
+    if part.nothing and (folder / f"{at.date().isoformat()}.parquet").exists():
+        return False
     mapped = vendor.mapping(part.tables, source, around)
     wanted = {name: table for name, table in mapped.items() if name not in part.untouched}
     draft = draft_of(wanted, source)

@@ -1,4 +1,4 @@
-"""A small change of a CRM, mapped and written alone: which deals it touches, and how they are put in place.
+"""A small change of a CRM, mapped and written alone: which deals it touches, and how they are put back.
 
 The deals whose rows a load brought, and those tied to them, are mapped as if there were no others; then
 all that the warehouse holds of them is taken out and what was mapped is put in. A change that could move
@@ -46,12 +46,14 @@ class Narrowed:
         deals: ids of the deals, gone ones among them.
         own: canonical table -> ids of its rows that changed, whatever deal they belong to.
         untouched: canonical tables that did not change, and need not be computed.
+        nothing: no row of any table changed.
     """
 
     tables: dict[str, ir.Table]
     deals: list[str]
     own: dict[str, list[str]]
     untouched: frozenset[str]
+    nothing: bool
 
 
 def narrowed(
@@ -74,11 +76,13 @@ def narrowed(
         return None
     chosen = ibis.memtable(pa.table({"deal": pa.array(sorted(ids), pa.string())}))
     own = {
-        name: _changed_ids(tables, sources, key, since) for name, (sources, key) in shape.own.items()
+        name: _changed_ids(tables, sources, key, since)
+        for name, (sources, key) in shape.own.items()
     }
     moved_apart = {apart[name] for name in moved & apart.keys()}
     untouched = frozenset({"accounts", "reps"} - moved_apart)
-    return Narrowed(_only(tables, shape, chosen, since), sorted(ids), own, untouched)
+    part = _only(tables, shape, chosen, since)
+    return Narrowed(part, sorted(ids), own, untouched, not moved)
 
 
 def _touched(
@@ -111,13 +115,15 @@ def _tied(tables: Mapping[str, ir.Table], shape: Shape, ids: set[str]) -> set[st
     """Deals that share an activity or quote with one of `ids`, or were merged with one."""
     chosen = ibis.memtable(pa.table({"_deal": pa.array(sorted(ids), pa.string())}))
     found: set[str] = set()
-    for link in shape.links.values():
+    for link in set(shape.links.values()):
         links = landed_rows(tables, link.through)
         if links.here:
             deal = links.text(shape.deals[link.through])
             theirs = links.table.semi_join(chosen, deal == chosen["_deal"])
             shared = theirs.select(_k=links.text(link.by)).distinct()
-            found |= _values(links.table.semi_join(shared, links.text(link.by) == shared["_k"]), deal)
+            found |= _values(
+                links.table.semi_join(shared, links.text(link.by) == shared["_k"]), deal
+            )
     if shape.merged is not None:
         rows = landed_rows(tables, shape.merged[0])
         if rows.has(shape.merged[1]):
@@ -241,10 +247,10 @@ def _put(
         raw.register("_fresh", fresh)
         raw.execute(f'CREATE TABLE "{name}" AS SELECT * FROM _fresh')
         raw.unregister("_fresh")
-        return fresh.num_rows > 0
+        return bool(fresh.num_rows)
     where = _of_part(raw, name, part) if name in _OF_DEALS else _by_key(raw, name, fresh)
     stands = raw.execute(f'SELECT * FROM "{name}" t WHERE {where}').to_arrow_table()
-    if conform(name, stands, done.attributes).equals(fresh):
+    if bool(conform(name, stands, done.attributes).equals(fresh)):
         return False
     raw.execute(f'DELETE FROM "{name}" t WHERE {where}')
     raw.register("_fresh", fresh)
@@ -253,9 +259,7 @@ def _put(
     return True
 
 
-def _gone(
-    raw: duckdb.DuckDBPyConnection, name: str, done: CanonicalTables, part: Narrowed
-) -> bool:
+def _gone(raw: duckdb.DuckDBPyConnection, name: str, done: CanonicalTables, part: Narrowed) -> bool:
     """A table that the part has no rows of loses those of its deals."""
     if name in done.tables or name not in _tables(raw):
         return False
@@ -299,31 +303,26 @@ def _put_rejects(raw: duckdb.DuckDBPyConnection, done: CanonicalTables, part: Na
     raw.execute("INSERT INTO rejects BY NAME SELECT * FROM _fresh")
     raw.unregister("_fresh")
     known = [sorted(map(str, table.to_pylist())) for table in (stands, fresh)]
-    return known[0] != known[1]
+    return bool(known[0] != known[1])
 
 
 def _put_photograph(
     raw: duckdb.DuckDBPyConnection, today: pa.Table, part: Narrowed, at: datetime
 ) -> bool:
     """Today's photograph of the deals that did not change, where the day has none yet."""
-    row = raw.execute("SELECT max(observed_on) FROM deal_daily").fetchone()
     ours = pa.array(part.deals, pa.string())
     others = today.filter(pc.invert(pc.is_in(today["deal_id"], value_set=ours)))
-    seen = "SELECT deal_id FROM deal_daily WHERE observed_on = ?"
     raw.register("_today", conform("deal_daily", others))
-    count = raw.execute(f"SELECT count(*) FROM _today WHERE deal_id NOT IN ({seen})", [at.date()])
-    fresh = (count.fetchone() or (0,))[0]
-    raw.execute(
+    row = raw.execute(
         "INSERT INTO deal_daily BY NAME SELECT * FROM _today "
-        f"WHERE deal_id NOT IN ({seen}) AND deal_id IN (SELECT deal_id FROM deals)",
+        "WHERE deal_id NOT IN (SELECT deal_id FROM deal_daily WHERE observed_on = ?) "
+        "AND deal_id IN (SELECT deal_id FROM deals)",
         [at.date()],
-    )
-    return bool(fresh) and row is not None
+    ).fetchone()
+    return bool(row and row[0])
 
 
-def _note(
-    raw: duckdb.DuckDBPyConnection, done: CanonicalTables, at: datetime, number: int
-) -> None:
+def _note(raw: duckdb.DuckDBPyConnection, done: CanonicalTables, at: datetime, number: int) -> None:
     """What was loaded, and up to where; the digest is another one with each change."""
     last = raw.execute("SELECT digest, counts FROM _ingests ORDER BY ingested_at DESC").fetchone()
     before, told = (str(last[0]), json.loads(last[1])) if last else ("", {})
@@ -337,5 +336,3 @@ def _note(
 
 def _tables(raw: duckdb.DuckDBPyConnection) -> set[str]:
     return {str(row[0]) for row in raw.execute("SHOW TABLES").fetchall()}
-
-

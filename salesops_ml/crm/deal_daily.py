@@ -1,9 +1,10 @@
-"""The day's photograph: how each open deal stood when it was last read, one file a day beside the warehouse.
+"""The day's photograph: how each open deal stood when it was last read, a file a day.
 
-A CRM that keeps no history overwrites what stood there. Whoever loads it daily keeps it: `salesops ingest`
-photographs the open pipeline, and the book of photographs outlives every load and every warehouse.
-Where the CRM tells nothing of a field's past, a change is what differs between two photographs; it
-is known from the moment the later one was taken, and nothing is known before the first.
+A CRM that keeps no history overwrites what stood there. Whoever loads it daily keeps it: `salesops
+ingest` photographs the open pipeline into a folder beside the warehouse, and the book of photographs
+outlives every load and every warehouse. Where the CRM tells nothing of a field's past, a change is what
+differs between two photographs; it is known from the moment the later one was taken, and nothing is
+known before the first.
 """
 
 from __future__ import annotations
@@ -72,7 +73,9 @@ def keep(photo: pa.Table, folder: Path, *, day: date) -> pa.Table:
         pq.write_table(photo, fresh)
         os.replace(fresh, target)
     except OSError as error:
-        raise DataError(f"{folder}: cannot be written: {error}; check the folder's rights") from error
+        raise DataError(
+            f"{folder}: cannot be written: {error}; check the folder's rights"
+        ) from error
     return photo
 
 
@@ -101,10 +104,10 @@ def carried_on(folder: Path, *, but: Collection[str], taken_at: datetime) -> pa.
     return photograph(last, taken_at=taken_at)
 
 
-def kept(folder: Path, *, deals: Collection[str] | None = None) -> pa.Table:
+def kept(folder: Path, *, deals: list[str] | None = None) -> pa.Table:
     """Every photograph in the book; only those of `deals` where they are named."""
     files = sorted(folder.glob("*.parquet")) if folder.exists() else []
-    wanted = None if deals is None else [("deal_id", "in", list(deals))]
+    wanted = None if deals is None else pc.field("deal_id").isin(pa.array(deals, pa.string()))
     tables = [pq.read_table(file, filters=wanted) for file in files]
     return joined([*tables, _nothing()])
 

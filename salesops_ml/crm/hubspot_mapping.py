@@ -56,6 +56,10 @@ DEAL = (
 )  # fmt: skip
 """The properties of a deal that the mapping reads, beside custom ones."""
 
+ACTIVITIES = ("meetings", "calls", "emails", "tasks")
+
+HOME = "amount_in_home_currency"
+
 SHAPE = Shape(
     deals={
         "deals": "id",
@@ -66,10 +70,10 @@ SHAPE = Shape(
         "merged_deals": "merged_deal_id",
     },
     links={
-        "activities": Link("id", "activity_deals", "activity_id"),
+        **dict.fromkeys(ACTIVITIES, Link("id", "activity_deals", "activity_id")),
         "quotes": Link("id", "quote_deals", "quote_id"),
     },
-    own={"activities": (("activities",), "id"), "quotes": (("quotes",), "id")},
+    own={"activities": (ACTIVITIES, "id"), "quotes": (("quotes",), "id")},
     apart={"companies": "accounts"},
     merged=("deals", "hs_merged_object_ids"),
 )
@@ -83,12 +87,15 @@ def shape(_: Options) -> Shape:
 def history_properties(options: Options) -> dict[str, str]:
     """The properties whose history is read -> our field.
 
+    The history of `amount_in_home_currency` stands for exchange rates where there are none.
+
     Example:
         >>> history_properties(HubSpotSource(type="hubspot", token="env:T"))["closedate"]
         'expected_close_date'
     """
     chosen = {**FIELDS, **options.canonical_fields}
-    found = {"dealstage": STAGE, "hubspot_owner_id": "rep_id", "deal_currency_code": "currency"}
+    found = {"dealstage": STAGE, "hubspot_owner_id": "rep_id", "deal_currency_code": "currency",
+             HOME: "amount_base"}  # fmt: skip
     for name in ("amount", "expected_close_date", "forecast_category", "product"):
         if name in chosen:
             found[chosen[name]] = name
@@ -149,6 +156,7 @@ class _World:
         self.tables, self.options, self.around = tables, options, around
         self.fields = {**FIELDS, **options.canonical_fields}
         self.stages = _stages(tables)
+        self.in_home_money = not landed_rows(tables, "exchange_rates").here
         self.history = landed_rows(tables, "deal_property_history").live
         landed = landed_rows(tables, "deals").require("id", "dealstage", "createdate")
         self.deals = self._live(landed)
@@ -162,12 +170,11 @@ class _World:
         labels = self.stages.select(
             _stage_id="stage_id", _stage="stage", _won="is_won", _closed="is_closed"
         )
-        table = table.left_join(names, kept.text("pipeline") == names["_pipeline_id"])
-        table = table.left_join(labels, kept.text("dealstage") == labels["_stage_id"])
-        table = table.mutate(
-            _pipeline=ibis.coalesce(table["_pipeline"], kept.text("pipeline"))
-        ).drop("_pipeline_id", "_stage_id")  # fmt: skip
-        return kept.only(in_pipelines(table, self.options.pipelines))
+        table = table.mutate(_of=kept.text("pipeline"), _at=kept.text("dealstage"))
+        table = table.left_join(names, table["_of"] == names["_pipeline_id"]).drop("_pipeline_id")
+        table = table.left_join(labels, table["_at"] == labels["_stage_id"]).drop("_stage_id")
+        table = table.mutate(_pipeline=ibis.coalesce(table["_pipeline"], table["_of"]))
+        return kept.only(in_pipelines(table.drop("_of", "_at"), self.options.pipelines))
 
 
 def _unmerged(deals: Rows, told: Rows) -> ir.Table:
@@ -237,6 +244,8 @@ def _deals(world: _World, changes: ir.Table) -> ir.Table:
     }
     if rows.has("deal_currency_code"):
         chosen["currency"] = rows.text("deal_currency_code")
+    if world.in_home_money and rows.has(HOME):
+        chosen["amount_base"] = rows.money(HOME)
     readers = {"product": rows.text, "service_start": rows.day, "term_months": rows.integer}
     chosen |= {name: read(fields[name]) for name, read in readers.items() if name in fields}
     chosen |= custom_columns(rows, world.options)
@@ -284,7 +293,9 @@ def _entries(world: _World) -> ir.Table:
     if not rows.here:
         return all_entries([])
     rows.require("deal_id", "name", "value", "timestamp")
-    properties = {name: field for name, field in history_properties(world.options).items() if name}
+    properties = history_properties(world.options)
+    if not world.in_home_money:
+        del properties[HOME]
     live = world.deals.table.select(_live=world.deals.text("id"))
     kept = rows.only(rows.table.filter(rows.text("name").isin(list(properties))))
     kept = kept.only(kept.table.semi_join(live, kept.text("deal_id") == live["_live"]))
@@ -306,7 +317,7 @@ def _value(rows: Rows, field: ir.StringValue, world: _World) -> ir.StringValue:
     day = local_day(rows.moment("value"), world.around.time_zone).cast("string")
     return ibis.cases(
         (field == STAGE, ibis.coalesce(rows.table["_stage"], text)),
-        (field == "amount", text.try_cast("decimal(18, 2)").cast("string")),
+        (field.isin(["amount", "amount_base"]), text.try_cast("decimal(18, 2)").cast("string")),
         (field == "expected_close_date", day),
         (field == "forecast_category", _category(text)),
         else_=text,

@@ -62,27 +62,74 @@ def activities_of(tables: Tables, deals: Rows, options: CrmSource) -> dict[str, 
 
     A meeting is known once it was to take place: a planned one may never happen.
     """
-    rows = landed_rows(tables, "activities").live
-    if not rows.here:
+    found = [
+        read(rows)
+        for name, read in (
+            ("meetings", _meetings), ("calls", _calls), ("emails", _emails), ("tasks", _tasks)
+        )
+        if (rows := landed_rows(tables, name).live).here
+    ]  # fmt: skip
+    if not found:
         return {}
-    at, entered = rows.moment("at"), rows.moment("created_at")
-    chosen = {
-        "activity_id": rows.text("id"),
-        "rep_id": rows.text("owner_id"),
-        "kind": rows.text("kind").fill_null("activity").lower(),
-        "at": at,
-        "duration_minutes": rows.number("duration_ms") / 60_000,
-        "outcome": rows.text("outcome"),
-        "recorded_at": ibis.greatest(at, entered.fill_null(at)),
-    }
-    table = rows.table.select(**with_reason(chosen, rows))
+    table = ibis.union(*found) if len(found) > 1 else found[0]
     table = table.filter(table["at"].notnull())
     links = landed_rows(tables, "activity_deals").live
     served = _first_of(links, "activity_id", deals)
-    dead = _of_the_gone(links, deals)
+    tied = links.table.select(_tied=links.text("activity_id")).distinct()
     table = table.left_join(served, table.activity_id == served["_key"]).drop("_key")
-    table = table.anti_join(dead, (table.activity_id == dead["_key"]) & table.deal_id.isnull())
+    of_the_gone = (table.activity_id == tied["_tied"]) & table.deal_id.isnull()
+    table = table.anti_join(tied, of_the_gone)
     return {"activities": table.filter(~among(table.rep_id, options.integration_users))}
+
+
+def _meetings(rows: Rows) -> ir.Table:
+    start = ibis.coalesce(
+        rows.moment("hs_meeting_start_time"), rows.moment("start_time"), rows.moment("hs_timestamp")
+    )
+    end = ibis.coalesce(rows.moment("hs_meeting_end_time"), rows.moment("end_time"))
+    minutes = (end.epoch_seconds() - start.epoch_seconds()) / 60
+    outcome = ibis.coalesce(rows.text("hs_meeting_outcome"), rows.text("meeting_outcome"))
+    return _activity(rows, "meeting", start, minutes, outcome)
+
+
+def _calls(rows: Rows) -> ir.Table:
+    minutes = ibis.coalesce(rows.number("hs_call_duration"), rows.number("duration_milliseconds"))
+    outcome = ibis.coalesce(rows.text("hs_call_disposition"), rows.text("disposition"))
+    at = ibis.coalesce(rows.moment("hs_timestamp"), rows.moment("timestamp"))
+    return _activity(rows, "call", at, minutes / 60_000, outcome)
+
+
+def _emails(rows: Rows) -> ir.Table:
+    at = ibis.coalesce(rows.moment("hs_timestamp"), rows.moment("timestamp"))
+    return _activity(rows, "email", at, ibis.null("float64"), rows.text("hs_email_status"))
+
+
+def _tasks(rows: Rows) -> ir.Table:
+    """Only what was done: a task that is due says nothing of what happened."""
+    status = ibis.coalesce(rows.text("hs_task_status"), rows.text("status"))
+    done = rows.only(rows.table.filter((status == "COMPLETED").fill_null(False)))
+    at = ibis.coalesce(
+        done.moment("hs_task_completion_date"), done.moment("completion_date"),
+        done.moment("hs_timestamp"),
+    )  # fmt: skip
+    return _activity(done, "task", at, ibis.null("float64"), ibis.null("string"))
+
+
+def _activity(
+    rows: Rows, usual: str, at: ir.TimestampValue, minutes: ir.Value, outcome: ir.Value
+) -> ir.Table:
+    owner = ibis.coalesce(rows.text("hubspot_owner_id"), rows.text("owner_id"))
+    entered = ibis.coalesce(rows.moment("hs_createdate"), rows.moment("created_at"))
+    chosen = {
+        "activity_id": rows.text("id"),
+        "rep_id": owner,
+        "kind": ibis.coalesce(rows.text("hs_activity_type"), ibis.literal(usual)).lower(),
+        "at": at,
+        "duration_minutes": minutes.cast("float64"),
+        "outcome": outcome,
+        "recorded_at": ibis.greatest(at, entered.fill_null(at)),
+    }
+    return rows.table.select(**with_reason(chosen, rows))
 
 
 def _first_of(links: Rows, key: str, deals: Rows) -> ir.Table:
@@ -93,11 +140,6 @@ def _first_of(links: Rows, key: str, deals: Rows) -> ir.Table:
     return table.group_by("_key").agg(deal_id=table.deal_id.min())
 
 
-def _of_the_gone(links: Rows, deals: Rows) -> ir.Table:
-    """What served only deals that are gone: it goes with them."""
-    return links.table.select(_key=links.text("activity_id")).distinct()
-
-
 def quotes_of(tables: Tables, deals: Rows) -> dict[str, ir.Table]:
     """Quotes of the deals that stand."""
     rows = landed_rows(tables, "quotes").live
@@ -105,10 +147,10 @@ def quotes_of(tables: Tables, deals: Rows) -> dict[str, ir.Table]:
         return {}
     chosen = {
         "quote_id": rows.text("id"),
-        "amount": rows.money("amount"),
-        "discount": rows.number("discount"),
-        "sent_at": rows.moment("created_at"),
-        "status": rows.text("status").lower().substitute(QUOTE_WORDS),
+        "amount": rows.money("hs_quote_amount"),
+        "discount": rows.number("hs_discount_percentage") / 100,
+        "sent_at": rows.moment("hs_createdate"),
+        "status": rows.text("hs_status").lower().substitute(QUOTE_WORDS),
     }
     table = rows.table.select(**with_reason(chosen, rows))
     of_deals = _first_of(landed_rows(tables, "quote_deals").live, "quote_id", deals)

@@ -301,7 +301,9 @@ def _field_changes(world: _World) -> list[ir.Table]:
         _by=rows.text("CreatedById"),
     )  # fmt: skip
     told = told.filter(told["_at"].notnull())
-    begun = told.group_by("_deal").agg(_begun=told["_at"].min())
+    begun = told.group_by("_deal").agg(
+        _begun=told["_at"].min(), _starter=told["_by"].argmin(told["_id"])
+    )
     found = []
     for name, (column, today) in _tracked(world).items():
         of_field = told.filter(told["_field"] == column)
@@ -324,12 +326,12 @@ def _first_values(
     order = ibis.window(group_by="_deal", order_by=["_at", "_id"])
     first = of_field.mutate(_nth=ibis.row_number().over(order))
     first = first.filter(first["_nth"] == 0).select(_changed="_deal", _was="_old")
-    deals = rows.table.select(_live=rows.text("Id"), _today=today, _by=rows.text("CreatedById"))
+    deals = rows.table.select(_live=rows.text("Id"), _today=today)
     deals = deals.inner_join(begun, deals["_live"] == begun["_deal"]).drop("_deal")
     deals = deals.left_join(first, deals["_live"] == first["_changed"])
     value = ibis.ifelse(deals["_changed"].isnull(), deals["_today"], deals["_was"])
     return entries(deals, deal_id=deals["_live"], field=name, at=deals["_begun"], value=value,
-                   by=ibis.null("string"))  # fmt: skip
+                   by=deals["_starter"])  # fmt: skip
 
 
 def _later(world: _World, of_field: ir.Table, name: str) -> ir.Table:

@@ -1,12 +1,12 @@
-"""How Fivetran, Airbyte and dlt lay a CRM's tables out in a warehouse, and what the CRM itself calls them.
+"""How Fivetran, Airbyte and dlt lay out a CRM's tables in a warehouse, and what the CRM calls them.
 
 A layout says for each of the vendor's tables under which names a loader lands it, what the names of its
 columns are there, and which column grows with each sync. Columns not named here keep their names; case,
 underscores and the prefix `property_` do not matter (`vendor_rows`).
 
 Sources: the column lists in fivetran/dbt_hubspot_source and fivetran/dbt_salesforce_source; Airbyte's
-catalogue of its HubSpot source (airbytehq/airbyte-interop-catalog); dlt-hub/verified-sources, hubspot and
-salesforce.
+catalogue of its HubSpot source (airbytehq/airbyte-interop-catalog); dlt-hub/verified-sources, hubspot
+and salesforce.
 """
 
 from __future__ import annotations

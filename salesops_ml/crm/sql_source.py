@@ -1,8 +1,8 @@
 """Any SQL warehouse as a source: tables that Fivetran, Airbyte or dlt landed there, or canonical ones.
 
-Only a plain selection runs in the warehouse: the rows of a table that were synced since the last load. They
-are merged into our own landing, and the vendor's mapping does the rest, so that a CRM read by its API and
-the same CRM landed by a loader come out equal.
+Only a plain selection runs in the warehouse: the rows of a table that were synced since the last load.
+They are merged into our own landing, and the vendor's mapping does the rest, so that a CRM read by its
+API and the same CRM landed by a loader come out equal.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from salesops_ml.crm.vendors import Shape, Surroundings, Tables, Vendor
 from salesops_ml.crm_settings import SqlSource
 from salesops_ml.errors import SourceError
 from salesops_ml.schema import TABLES
+from salesops_ml.warehouse import database_path
 
 GONE = "_gone"
 _PAGE = 50_000
@@ -92,13 +93,12 @@ def _feed(
     return Feed(vendor_name, table.key, read, cursor=cursor, whole=cursor is None, deleted=GONE)
 
 
-def _selected(
-    rows: ir.Table, table: LandedTable, cursor: str | None, since: Any
-) -> ir.Table:
+def _selected(rows: ir.Table, table: LandedTable, cursor: str | None, since: Any) -> ir.Table:
     """The rows synced since, under the vendor's names, and whether each is gone."""
     if cursor is not None and since is not None:
         rows = rows.filter(rows[cursor] >= since)
-    loose = {squashed(theirs): ours for theirs, ours in table.columns.items()}
+    loose = {squashed(name): name for name in table.key}
+    loose |= {squashed(theirs): ours for theirs, ours in table.columns.items()}
     flags = [rows[name] for name in (*DELETED_FLAGS, *table.deleted) if name in rows.columns]
     gone = ibis.literal(False)
     for flag in flags:
@@ -108,6 +108,7 @@ def _selected(
     renames = {
         ours: name for name in rows.columns
         if (ours := loose.get(squashed(name))) and squashed(ours) not in taken - {squashed(name)}
+        and ours != name
     }  # fmt: skip
     return rows.rename(renames)
 
@@ -137,7 +138,9 @@ def _item(row: Mapping[str, Any], item: Any, table: LandedTable) -> dict[str, An
         id_name, item_name = table.key
         return {id_name: row.get(id_name), item_name: str(item)}
     flat = {**item, **(item.get("metadata") or {})}
-    named = {table.columns.get(name, name): value for name, value in flat.items() if name != "metadata"}
+    named = {
+        table.columns.get(name, name): value for name, value in flat.items() if name != "metadata"
+    }
     return {**named, "pipeline_id": row.get("id", row.get("pipelineId"))}
 
 
@@ -166,9 +169,7 @@ def _canonical_feeds(source: SqlSource, names: Mapping[str, str]) -> list[Feed]:
     return found
 
 
-def map_canonical(
-    tables: Tables, options: SqlSource, around: Surroundings
-) -> dict[str, ir.Table]:
+def map_canonical(tables: Tables, options: SqlSource, around: Surroundings) -> dict[str, ir.Table]:
     """Canonical tables that lie in a warehouse as such: their text read as their columns' kinds."""
     done = {}
     for name, spec in TABLES.items():
@@ -202,17 +203,17 @@ def _today(deals: ir.Table) -> ir.Table:
 @contextmanager
 def _connected(source: SqlSource) -> Iterator[Any]:
     """A connection to the warehouse, for reading."""
-    from salesops_ml.crm.secrets import resolved
+    from salesops_ml.crm.secrets import read_secret
 
-    url = source.url if source.password is None else _with_password(
-        source.url, resolved(source.password)
+    url = (
+        source.url
+        if source.password is None
+        else _with_password(source.url, read_secret(source.password).reveal())
     )
     connection = None
     try:
         if urlsplit(url).scheme == "duckdb":
-            path = url.removeprefix("duckdb://")
-            path = path[1:] if not path.startswith("//") else path[1:]
-            connection = ibis.duckdb.connect(path, read_only=True)
+            connection = ibis.duckdb.connect(database_path(url), read_only=True)
         else:
             connection = ibis.connect(url)
     except Exception as error:

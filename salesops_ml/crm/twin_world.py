@@ -1,13 +1,13 @@
 """A company as a CRM would hold it: canonical tables turned into a vendor's own rows.
 
 What the mapping makes of these rows is the company again, field by field; so tests have an oracle,
-and the loopback twins something to serve. Rows carry the names, kinds and habits of the vendor's API: ids with
-their prefixes, percentages, one history row for a save that changed several fields.
+and the loopback twins something to serve. Rows carry the names, kinds and habits of the vendor's
+API: ids with their prefixes, percentages, one history row for a save that changed several fields.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -26,11 +26,6 @@ SALESFORCE_FIELDS = {
     "service_start": "Service_Start__c", "term_months": "Term_Months__c",
 }  # fmt: skip
 """Canonical columns that Salesforce has no field for -> the custom field that holds them here."""
-
-HUBSPOT_FIELDS = {
-    "product": "product_line", "lead_source": "lead_source", "service_start": "service_start",
-    "term_months": "term_months",
-}  # fmt: skip
 
 _ID_COLUMNS = {
     "deal_id": "deal", "account_id": "account", "parent": "account", "rep_id": "rep",
@@ -103,7 +98,7 @@ def salesforce_rows(world: CanonicalTables) -> Rows:
     tables = {name: table.to_pylist() for name, table in world.tables.items()}
     stages = {row["stage"]: row for row in tables["stages"]}
     saves = _saves(tables)
-    owner_moves = _by_deal(row for row in tables["deal_changes"] if row["field"] in _TRACKED)
+    owner_moves = by_deal(row for row in tables["deal_changes"] if row["field"] in _TRACKED)
     attributes = {attribute.name: attribute.column for attribute in world.attributes}
     tasks, events = _tasks_and_events(tables["activities"])
     history = [row for deal in tables["deals"] for row in saves.get(deal["deal_id"], ())]
@@ -112,8 +107,8 @@ def salesforce_rows(world: CanonicalTables) -> Rows:
         "OpportunityHistory": [_numbered("008", n, row) for n, row in enumerate(history, 1)],
         "OpportunityFieldHistory": _field_history(tables["deals"], owner_moves),
         "OpportunityStage": [_salesforce_stage(n, row) for n, row in enumerate(tables["stages"])],
-        "Account": [_account(row) for row in _latest(tables["accounts"], "account_id")],
-        "User": [_user(row) for row in _latest(tables["reps"], "rep_id")],
+        "Account": [_account(row) for row in latest(tables["accounts"], "account_id")],
+        "User": [_user(row) for row in latest(tables["reps"], "rep_id")],
         "Task": tasks,
         "Event": events,
         "Quote": [_quote(row) for row in tables.get("quotes", [])],
@@ -142,14 +137,15 @@ def _numbered(prefix: str, number: int, row: Row) -> Row:
     return {"Id": f"{prefix}{number:012d}", **row}
 
 
-def _by_deal(rows: Any) -> dict[str, list[Row]]:
+def by_deal(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Rows by the deal that they speak of."""
     found: dict[str, list[Row]] = {}
     for row in rows:
         found.setdefault(row["deal_id"], []).append(row)
     return found
 
 
-def _moves(tables: Mapping[str, list[Row]], fields: tuple[str, ...]) -> dict[str, list[Row]]:
+def moves_of(tables: Mapping[str, list[Row]], fields: tuple[str, ...]) -> dict[str, list[Row]]:
     """By deal: each change of a field, moves between stages among them, in order."""
     told = [
         {"deal_id": row["deal_id"], "field": STAGE, "at": row["entered_at"], "seq": row["seq"],
@@ -162,13 +158,13 @@ def _moves(tables: Mapping[str, list[Row]], fields: tuple[str, ...]) -> dict[str
         for row in tables["deal_changes"] if row["field"] in fields
     ]  # fmt: skip
     told.sort(key=lambda row: (row["deal_id"], row["at"], row["seq"], row["field"] != STAGE))
-    return _by_deal(told)
+    return by_deal(told)
 
 
 def _saves(tables: Mapping[str, list[Row]]) -> dict[str, list[Row]]:
     """OpportunityHistory: the four fields as each save left them."""
     found = {}
-    for deal, moves in _moves(tables, _SAVED[1:]).items():
+    for deal, moves in moves_of(tables, _SAVED[1:]).items():
         stands: dict[str, Any] = dict.fromkeys(_SAVED)
         rows: list[tuple[tuple[datetime, int, Any], Row]] = []
         for move in moves:
@@ -256,7 +252,7 @@ def _salesforce_stage(number: int, stage: Row) -> Row:
     })  # fmt: skip
 
 
-def _latest(rows: list[Row], key: str) -> list[Row]:
+def latest(rows: list[Row], key: str) -> list[Row]:
     """The last version of each."""
     found: dict[str, Row] = {}
     for row in sorted(rows, key=lambda row: (row[key], row["valid_from"] or datetime.min)):

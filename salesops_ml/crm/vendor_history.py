@@ -2,8 +2,8 @@
 
 Vendors keep history in different shapes - a value at a moment, a photograph of some fields at each save,
 old and new side by side. All become entries (deal, field, moment, value, author), and an entry is a
-change where the value is another than before. What software wrote is taken out, and the values before and
-after it are laid together, so that nothing of it can be learned.
+change where the value is another than before. What software wrote is taken out, and the values before
+and after it are laid together, so that nothing of it can be learned.
 """
 
 from __future__ import annotations
