@@ -14,10 +14,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
 
+import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from salesops_ml.crm.crm_update import LANDED_MARK, Narrowed, narrowed, write_part
+from salesops_ml.crm.crm_narrow import Narrowed, narrowed
+from salesops_ml.crm.crm_update import LANDED_MARK, write_part
 from salesops_ml.crm.deal_daily import (
     TAKEN_AT,
     book_folder,
@@ -150,7 +152,11 @@ def _in_part(
 
 def _around(settings: Settings, at: datetime) -> Surroundings:
     company = settings.company
-    return Surroundings(company.base_currency, company.time_zone, at.date())
+    return Surroundings(company.base_currency, company.time_zone, at.date(), keep=_computed)
+
+
+def _computed(table: ir.Table) -> ir.Table:
+    return ibis.memtable(table.to_pyarrow())
 
 
 def _origin(source: CrmSource) -> str:

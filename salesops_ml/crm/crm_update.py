@@ -1,8 +1,7 @@
-"""A small change of a CRM, mapped and written alone: which deals it touches, and how they are put back.
+"""A part of the deals put into the warehouse: what it holds of them is taken out, what is new put in.
 
-The deals whose rows a load brought, and those tied to them, are mapped as if there were no others; then
-all that the warehouse holds of them is taken out and what was mapped is put in. A change that could move
-other deals - of a stage, a pipeline, a currency - is none of these: everything is mapped anew.
+Nothing else in the file is touched, so a small change costs little; a copy of the file is worked on, and
+takes its place at the end.
 """
 
 from __future__ import annotations
@@ -11,21 +10,14 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import duckdb
-import ibis
-import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from salesops_ml.crm.landing import LOAD
-from salesops_ml.crm.vendor_rows import landed_rows, squashed
-from salesops_ml.crm.vendors import Shape
+from salesops_ml.crm.crm_narrow import Narrowed
 from salesops_ml.errors import DataError
 from salesops_ml.schema import TABLES, CanonicalTables, conform
 from salesops_ml.warehouse import content_digest, database_path, workshop
@@ -35,169 +27,6 @@ _LARGEST_SHARE = 0.2
 _MOST_ROUNDS = 20
 _OF_DEALS = ("deals", "stage_events", "deal_changes", "deal_daily", "activities", "quotes")
 _OWN_KEY = {"activities": "activity_id", "quotes": "quote_id"}
-
-
-@dataclass(frozen=True)
-class Narrowed:
-    """The landed rows of the deals that a change touches.
-
-    Attributes:
-        tables: landed tables, those that belong to deals with the rows of these deals alone.
-        deals: ids of the deals, gone ones among them.
-        own: canonical table -> ids of its rows that changed, whatever deal they belong to.
-        untouched: canonical tables that did not change, and need not be computed.
-        nothing: no row of any table changed.
-    """
-
-    tables: dict[str, ir.Table]
-    deals: list[str]
-    own: dict[str, list[str]]
-    untouched: frozenset[str]
-    nothing: bool
-
-
-def narrowed(
-    tables: Mapping[str, ir.Table], shape: Shape, counts: Mapping[str, int], *, since: int
-) -> Narrowed | None:
-    """The part of a landing that later loads than `since` touch; None where that may be all of it.
-
-    Args:
-        tables: landed tables by name.
-        shape: which of them belong to deals.
-        counts: rows that these loads changed, by table.
-    """
-    moved = {squashed(name) for name, count in counts.items() if count}
-    of_deals = {squashed(name) for name in (*shape.deals, *shape.links)}
-    apart = {squashed(name): canonical for name, canonical in shape.apart.items()}
-    if moved - of_deals - apart.keys():
-        return None
-    ids = _touched(tables, shape, moved, since)
-    if ids is None:
-        return None
-    chosen = ibis.memtable(pa.table({"deal": pa.array(sorted(ids), pa.string())}))
-    own = {
-        name: _changed_ids(tables, sources, key, since)
-        for name, (sources, key) in shape.own.items()
-    }
-    moved_apart = {apart[name] for name in moved & apart.keys()}
-    untouched = frozenset({"accounts", "reps"} - moved_apart)
-    part = _only(tables, shape, chosen, since)
-    return Narrowed(part, sorted(ids), own, untouched, not moved)
-
-
-def _touched(
-    tables: Mapping[str, ir.Table], shape: Shape, moved: set[str], since: int
-) -> set[str] | None:
-    """Deals of changed rows, and all that are tied to them by a shared row or a merger."""
-    ids: set[str] = set()
-    for name, column in shape.deals.items():
-        rows = landed_rows(tables, name)
-        if squashed(name) in moved:
-            ids |= _values(rows.table.filter(rows.table[LOAD] > since), rows.text(column))
-    for name, link in shape.links.items():
-        if squashed(name) in moved:
-            rows, links = landed_rows(tables, name), landed_rows(tables, link.through)
-            fresh = rows.table.filter(rows.table[LOAD] > since).select(_k=rows.text(link.column))
-            tied = links.table.semi_join(fresh, links.text(link.by) == fresh["_k"])
-            ids |= _values(tied, links.text(shape.deals[link.through]))
-    most = _LARGEST_SHARE * _count(landed_rows(tables, next(iter(shape.deals))).table)
-    for _ in range(_MOST_ROUNDS):
-        if len(ids) > most:
-            return None
-        more = _tied(tables, shape, ids)
-        if more <= ids:
-            return ids
-        ids |= more
-    return None
-
-
-def _tied(tables: Mapping[str, ir.Table], shape: Shape, ids: set[str]) -> set[str]:
-    """Deals that share an activity or quote with one of `ids`, or were merged with one."""
-    chosen = ibis.memtable(pa.table({"_deal": pa.array(sorted(ids), pa.string())}))
-    found: set[str] = set()
-    for link in set(shape.links.values()):
-        links = landed_rows(tables, link.through)
-        if links.here:
-            deal = links.text(shape.deals[link.through])
-            theirs = links.table.semi_join(chosen, deal == chosen["_deal"])
-            shared = theirs.select(_k=links.text(link.by)).distinct()
-            found |= _values(
-                links.table.semi_join(shared, links.text(link.by) == shared["_k"]), deal
-            )
-    if shape.merged is not None:
-        rows = landed_rows(tables, shape.merged[0])
-        if rows.has(shape.merged[1]):
-            named = rows.table.filter(rows.text(shape.merged[1]).notnull())
-            pairs = named.select(
-                deal=rows.text(shape.deals[shape.merged[0]]), into=rows.text(shape.merged[1])
-            ).to_pyarrow()
-            found |= _merged_with(pairs.to_pylist(), ids)
-    return found
-
-
-def _merged_with(pairs: Iterable[Mapping[str, str]], ids: set[str]) -> set[str]:
-    found: set[str] = set()
-    for pair in pairs:
-        family = {pair["deal"], *(part.strip() for part in pair["into"].split(";"))}
-        if family & ids:
-            found |= family
-    return found
-
-
-def _only(
-    tables: Mapping[str, ir.Table], shape: Shape, chosen: ir.Table, since: int
-) -> dict[str, ir.Table]:
-    """Each landed table with the rows that the chosen deals need."""
-    keys = {squashed(name): column for name, column in shape.deals.items()}
-    links = {squashed(name): link for name, link in shape.links.items()}
-    shared = {squashed(link.through): link for link in shape.links.values()}
-    own = {squashed(name) for sources, _ in shape.own.values() for name in sources}
-    done = {}
-    for name, table in tables.items():
-        rows = landed_rows(tables, name)
-        short = squashed(name)
-        if short in keys and short not in shared:
-            near = rows.text(keys[short]).isin(chosen["deal"])
-            keep = near | (table[LOAD] > since) if short in own else near
-            table = table.filter(keep)
-        elif short in shared:
-            table = _whole_links(rows, shared[short], keys[short], chosen)
-        elif short in links:
-            link = links[short]
-            through = landed_rows(tables, link.through)
-            theirs = through.table.filter(
-                through.text(keys[squashed(link.through)]).isin(chosen["deal"])
-            )
-            near = rows.text(link.column).isin(theirs.select(_k=through.text(link.by))["_k"])
-            table = table.filter(near | (table[LOAD] > since))
-        done[name] = table
-    return done
-
-
-def _whole_links(rows: Any, link: Any, column: str, chosen: ir.Table) -> ir.Table:
-    """Every link of what the chosen deals share."""
-    theirs = rows.table.filter(rows.text(column).isin(chosen["deal"]))
-    return rows.table.filter(rows.text(link.by).isin(theirs.select(_k=rows.text(link.by))["_k"]))
-
-
-def _changed_ids(
-    tables: Mapping[str, ir.Table], sources: Iterable[str], key: str, since: int
-) -> list[str]:
-    found: set[str] = set()
-    for name in sources:
-        rows = landed_rows(tables, name)
-        if rows.here:
-            found |= _values(rows.table.filter(rows.table[LOAD] > since), rows.text(key))
-    return sorted(found)
-
-
-def _values(table: ir.Table, column: ir.Value) -> set[str]:
-    rows = table.select(_v=column).distinct().to_pyarrow()
-    return set(rows["_v"].drop_null().to_pylist())
-
-
-def _count(table: ir.Table) -> int:
-    return int(table.count().execute())
 
 
 def write_part(

@@ -120,7 +120,7 @@ def map_hubspot(
         SourceError: a table or property that nothing can be read without has not landed.
     """
     world = _World(tables, options, around)
-    changes = changes_of(_entries(world), software=[SOFTWARE])
+    changes = around.keep(changes_of(_entries(world), software=[SOFTWARE]))
     done = {
         "deals": _deals(world, changes),
         "stages": world.stages.drop("stage_id"),

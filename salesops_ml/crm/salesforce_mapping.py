@@ -89,7 +89,7 @@ def map_salesforce(
         ConfigError: the base currency is none of the org's.
     """
     world = _World(tables, options)
-    changes = changes_of(_entries(world), software=options.integration_users)
+    changes = around.keep(changes_of(_entries(world), software=options.integration_users))
     deals = _deals(world, changes)
     done = {
         "deals": deals,

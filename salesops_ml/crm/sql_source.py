@@ -18,9 +18,10 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from salesops_ml.crm import hubspot_mapping, salesforce_mapping
-from salesops_ml.crm.landing import Feed
+from salesops_ml.crm.landing_book import squashed
+from salesops_ml.crm.landing_run import Feed
 from salesops_ml.crm.sql_layouts import DELETED_FLAGS, TABLE_LAYOUTS, LandedTable, TableLayout
-from salesops_ml.crm.vendor_rows import landed_rows, squashed
+from salesops_ml.crm.vendor_rows import landed_rows
 from salesops_ml.crm.vendors import Shape, Surroundings, Tables, Vendor
 from salesops_ml.crm_settings import SqlSource
 from salesops_ml.errors import SourceError

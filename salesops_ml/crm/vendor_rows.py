@@ -13,21 +13,11 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from salesops_ml.crm.landing import DELETED
+from salesops_ml.crm.landing_book import DELETED, squashed
 from salesops_ml.errors import SourceError
 
 BAD, VALUE = "@bad", "@value"
 _PREFIXES = ("", "property_", "properties_", "properties__")
-
-
-def squashed(name: str) -> str:
-    """A name without case and underscores.
-
-    Example:
-        >>> squashed("StageName") == squashed("stage_name")
-        True
-    """
-    return name.replace("_", "").lower()
 
 
 class Rows:

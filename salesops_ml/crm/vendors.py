@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import ibis.expr.types as ir
 
-from salesops_ml.crm.landing import Feed
+from salesops_ml.crm.landing_run import Feed
 from salesops_ml.crm_settings import CrmSource
 from salesops_ml.errors import ConfigError
 
@@ -32,11 +32,13 @@ class Surroundings:
         base_currency: the company's money.
         time_zone: where bare days are meant.
         read_on: the day of the load; exchange rates hold until then.
+        keep: computes an expression that several tables are made of, once.
     """
 
     base_currency: str
     time_zone: str
     read_on: date
+    keep: Callable[[ir.Table], ir.Table] = lambda table: table
 
 
 Tables: TypeAlias = Mapping[str, ir.Table]
