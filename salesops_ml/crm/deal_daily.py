@@ -143,6 +143,8 @@ def with_photographs(draft: Draft, photos: pa.Table, *, tracked: Collection[str]
 
 def _moves(photos: pa.Table, fields: list[str]) -> pa.Table:
     """Where a field differs from the photograph before, or stands in the first one."""
+    if not photos.num_rows:
+        return _moves_schema().empty_table()
     frame = photos.sort_by([("deal_id", "ascending"), (TAKEN_AT, "ascending")])
     deals = frame["deal_id"].to_pandas()
     found = []

@@ -68,13 +68,20 @@ def _check_needed(
     for vendor_name, table in layout.tables.items():
         if table.needed and vendor_name not in found:
             wanted = source.tables.get(vendor_name, table.names[0])
-            seen = ", ".join(sorted(names.values())[:12]) or "none"
-            where = f"schema `{source.database_schema}`" if source.database_schema else "its schema"
+            seen, where = _seen(names), _where(source)
             raise SourceError(
                 f"{_place(source)}: no table `{wanted}`, which {layout.loader} lands for "
                 f"`layout: {source.layout}`; {where} holds: {seen}; correct `layout` or "
                 f"`database_schema`, or name the table under `source.tables.{vendor_name}`"
             )
+
+
+def _seen(names: Mapping[str, str]) -> str:
+    return ", ".join(sorted(names.values())[:12]) or "no tables"
+
+
+def _where(source: SqlSource) -> str:
+    return f"schema `{source.database_schema}`" if source.database_schema else "its schema"
 
 
 def _feed(
@@ -162,9 +169,8 @@ def _canonical_feeds(source: SqlSource, names: Mapping[str, str]) -> list[Feed]:
         key = tuple(column for column in spec.key if column in columns)
         found.append(Feed(name, key, read, whole=True))
     if not any(feed.name == "deals" for feed in found):
-        seen = ", ".join(sorted(names.values())[:12]) or "none"
         raise SourceError(
-            f"{_place(source)}: no table `deals`; it holds: {seen}; name it under "
+            f"{_place(source)}: no table `deals`; {_where(source)} holds: {_seen(names)}; name it under "
             "`source.tables.deals`, or choose the layout of your loader"
         )
     return found

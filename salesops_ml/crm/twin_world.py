@@ -105,7 +105,7 @@ def salesforce_rows(world: CanonicalTables) -> Rows:
     return {
         "Opportunity": [_opportunity(deal, saves, stages, attributes) for deal in tables["deals"]],
         "OpportunityHistory": [_numbered("008", n, row) for n, row in enumerate(history, 1)],
-        "OpportunityFieldHistory": _field_history(tables["deals"], owner_moves),
+        "OpportunityFieldHistory": _field_history(tables["deals"], owner_moves, saves),
         "OpportunityStage": [_salesforce_stage(n, row) for n, row in enumerate(tables["stages"])],
         "Account": [_account(row) for row in latest(tables["accounts"], "account_id")],
         "User": [_user(row) for row in latest(tables["reps"], "rep_id")],
@@ -130,7 +130,7 @@ def iso(moment: datetime | None) -> str | None:
     """
     if moment is None or pd.isna(moment):
         return None
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.000+0000")
+    return moment.isoformat(timespec="milliseconds") + "+0000"
 
 
 def _numbered(prefix: str, number: int, row: Row) -> Row:
@@ -220,12 +220,15 @@ def _day(value: date | None) -> str | None:
     return None if value is None else value.isoformat()
 
 
-def _field_history(deals: list[Row], moves: Mapping[str, list[Row]]) -> list[Row]:
+def _field_history(
+    deals: list[Row], moves: Mapping[str, list[Row]], saves: Mapping[str, list[Row]]
+) -> list[Row]:
     rows: list[Row] = []
     for deal in deals:
         rows.append(
             {"OpportunityId": deal["deal_id"], "Field": "created", "OldValue": None,
-             "NewValue": None, "CreatedDate": iso(deal["created_at"]), "CreatedById": deal["rep_id"]}
+             "NewValue": None, "CreatedDate": iso(deal["created_at"]),
+             "CreatedById": saves[deal["deal_id"]][0]["CreatedById"]}
         )  # fmt: skip
         for move in moves.get(deal["deal_id"], ()):
             if move["old_value"] is None:
@@ -282,7 +285,7 @@ def _tasks_and_events(activities: list[Row]) -> tuple[list[Row], list[Row]]:
     tasks, events = [], []
     for row in activities:
         shared = {"Id": row["activity_id"], "WhatId": row["deal_id"], "OwnerId": row["rep_id"],
-                  "Type": row["kind"], "CreatedDate": iso(row["at"]), "IsDeleted": False,
+                  "Type": row["kind"], "CreatedDate": iso(row["recorded_at"]), "IsDeleted": False,
                   "SystemModstamp": iso(row["at"]), "Outcome__c": row["outcome"]}  # fmt: skip
         if row["kind"] in ("meeting", "demo"):
             events.append({**shared, "StartDateTime": iso(row["at"]),

@@ -87,9 +87,9 @@ def stamp(moment: datetime | None) -> str | None:
 
     Example:
         >>> stamp(datetime(2026, 3, 1, 12, 30))
-        '2026-03-01T12:30:00Z'
+        '2026-03-01T12:30:00.000Z'
     """
-    return None if moment is None else moment.isoformat(timespec="seconds") + "Z"
+    return None if moment is None else moment.isoformat(timespec="milliseconds") + "Z"
 
 
 def _history(tables: Mapping[str, list[Row]], stage_ids: Mapping[str, str]) -> list[Row]:
@@ -173,7 +173,7 @@ def _activities(activities: Iterable[Row]) -> Rows:
     found: Rows = {"meetings": [], "calls": [], "emails": [], "tasks": []}
     for row in activities:
         shared = {"id": row["activity_id"], "archived": False, "hubspot_owner_id": row["rep_id"],
-                  "hs_timestamp": stamp(row["at"]), "hs_createdate": stamp(row["at"]),
+                  "hs_timestamp": stamp(row["at"]), "hs_createdate": stamp(row["recorded_at"]),
                   "hs_lastmodifieddate": stamp(row["at"]), "hs_activity_type": row["kind"]}  # fmt: skip
         minutes = row["duration_minutes"]
         length = None if minutes is None else str(minutes * 60_000)

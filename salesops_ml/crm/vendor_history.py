@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import ibis
 import ibis.expr.types as ir
+import pyarrow as pa
 
 from salesops_ml.crm.vendor_rows import among
 
@@ -104,5 +105,6 @@ def entries(
 def all_entries(found: Sequence[ir.Table]) -> ir.Table:
     """Entries from several histories as one table; none where there is no history."""
     if not found:
-        return ibis.memtable({name: [] for name in ENTRY}, schema=ENTRY)
+        types = {"string": pa.string(), "timestamp": pa.timestamp("us")}
+        return ibis.memtable(pa.schema([(n, types[kind]) for n, kind in ENTRY.items()]).empty_table())
     return ibis.union(*found) if len(found) > 1 else found[0]

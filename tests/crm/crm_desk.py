@@ -115,8 +115,14 @@ class CrmDesk:
                 for row in fresh
             ]
         )
-        raw.register("fresh", landed)
+        kinds = [
+            pa.field(field.name, pa.string() if pa.types.is_null(field.type) else field.type)
+            for field in landed.schema
+        ]
+        raw.register("fresh", landed.cast(pa.schema(kinds)))
         raw.execute(f'CREATE TABLE IF NOT EXISTS "{table}" AS SELECT * FROM fresh LIMIT 0')
+        for column, kind, *_ in raw.execute("DESCRIBE fresh").fetchall():
+            raw.execute(f'ALTER TABLE "{table}" ADD COLUMN IF NOT EXISTS "{column}" {kind}')
         keys = [self._column(name, key) for key in spec.key]
         same = " AND ".join(f'o."{key}" = n."{key}"' for key in keys)
         raw.execute(f'DELETE FROM "{table}" o USING fresh n WHERE {same}')
