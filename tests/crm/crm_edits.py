@@ -23,12 +23,14 @@ class SalesforceEdits:
         self.rows, self.rng, self.clock = rows, random.Random(seed), NOW
         self.changed: dict[str, dict[str, Row]] = {}
         self.number = 0
+        self.known = {name: {id(row) for row in table} for name, table in rows.items()}
 
     def edit(self, kind: str) -> None:
         """One edit of a deal that still stands."""
         self.clock += timedelta(minutes=self.rng.randint(1, 300))
         live = [row for row in self.rows["Opportunity"] if not row["IsDeleted"]]
-        getattr(self, f"_{kind}")(self.rng.choice(live))
+        edit = "change_amount" if kind == "amount" else f"_{kind}"
+        getattr(self, edit)(self.rng.choice(live))
 
     def take(self) -> Rows:
         """Changed rows by table."""
@@ -37,7 +39,8 @@ class SalesforceEdits:
         return done
 
     def _put(self, name: str, row: Row) -> None:
-        if not any(known is row for known in self.rows[name]):
+        if id(row) not in self.known[name]:
+            self.known[name].add(id(row))
             self.rows[name].append(row)
         if "SystemModstamp" in row:
             row["SystemModstamp"] = iso(self.clock)
@@ -88,7 +91,8 @@ class SalesforceEdits:
         deal["IsClosed"], deal["IsWon"] = stage["IsClosed"], stage["IsWon"]
         self._save(deal)
 
-    def _amount(self, deal: Row) -> None:
+    def change_amount(self, deal: Row) -> None:
+        """Another amount for a deal."""
         deal["Amount"] = float(self.rng.randint(1, 90_000))
         self._save(deal)
 
@@ -149,12 +153,14 @@ class HubSpotEdits:
         self.rows, self.rng, self.clock = rows, random.Random(seed), NOW
         self.changed: dict[str, dict[Any, Row]] = {}
         self.number = 0
+        self.known = {name: {id(row) for row in table} for name, table in rows.items()}
 
     def edit(self, kind: str) -> None:
         """One edit of a deal that still stands."""
         self.clock += timedelta(minutes=self.rng.randint(1, 300))
         live = [row for row in self.rows["deals"] if not row["archived"]]
-        getattr(self, f"_{kind}")(self.rng.choice(live))
+        edit = "change_amount" if kind == "amount" else f"_{kind}"
+        getattr(self, edit)(self.rng.choice(live))
 
     def take(self) -> Rows:
         """Changed rows by table."""
@@ -163,7 +169,8 @@ class HubSpotEdits:
         return done
 
     def _put(self, name: str, row: Row) -> None:
-        if not any(known is row for known in self.rows[name]):
+        if id(row) not in self.known[name]:
+            self.known[name].add(id(row))
             self.rows[name].append(row)
         self.changed.setdefault(name, {})[id(row)] = row
 
@@ -188,7 +195,8 @@ class HubSpotEdits:
     def _move(self, deal: Row) -> None:
         self._set(deal, "dealstage", self.rng.choice(self.rows["pipeline_stages"])["id"])
 
-    def _amount(self, deal: Row) -> None:
+    def change_amount(self, deal: Row) -> None:
+        """Another amount for a deal."""
         self._set(deal, "amount", str(self.rng.randint(1, 90_000)))
 
     def _owner(self, deal: Row) -> None:
