@@ -1,9 +1,9 @@
 """What a CRM costs to read: all of it, nothing new, and one deal in a hundred changed.
 
-Run from the project's root: `python benchmarks/ingest_crm.py [deals]`. The synthetic company is laid out as
-Fivetran lands Salesforce's and HubSpot's tables in a DuckDB file; costs are processor seconds of all
-threads, rows those that were read. Before any figure is printed, the warehouse that grew by changes must
-equal one that is loaded whole.
+Run from the project's root: `python benchmarks/ingest_crm.py [deals]`. The synthetic company is laid
+out as Fivetran lands Salesforce's and HubSpot's tables in a DuckDB file; costs are processor seconds
+of all threads, rows those that were read. Before any figure is printed, the warehouse that grew by
+changes must equal one that is loaded whole.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def timed(run: Callable[[], Any]) -> tuple[Any, float]:
 
 def one_in_a_hundred(vendor: str, rows: dict[str, list[dict[str, Any]]], seed: int) -> Any:
     """Another amount and another owner for one deal in a hundred."""
-    from tests.crm.crm_edits import HubSpotEdits, SalesforceEdits
+    from crm_edits import HubSpotEdits, SalesforceEdits
 
     edits: Any = (SalesforceEdits if vendor == "salesforce" else HubSpotEdits)(rows, seed)
     edits.number = seed * 1_000_000
@@ -47,7 +47,7 @@ def one_in_a_hundred(vendor: str, rows: dict[str, list[dict[str, Any]]], seed: i
 
 def measured(vendor: str, deals: int) -> dict[str, Any]:
     """Full, idle and incremental loads of one vendor."""
-    from tests.crm.crm_desk import LOADED_AT, CrmDesk, vendor_rows
+    from crm_desk import LOADED_AT, CrmDesk, vendor_rows
 
     rows = vendor_rows(vendor, deals)
     with tempfile.TemporaryDirectory() as folder:
@@ -97,5 +97,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path.cwd()))
+    sys.path[:0] = [str(Path.cwd()), "tests/crm"]
     main()

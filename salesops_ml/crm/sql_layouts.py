@@ -69,11 +69,12 @@ def _salesforce(*aliases: tuple[str, str]) -> dict[str, LandedTable]:
     }
 
 
+_ARCHIVED = ("archived",)
 _FIVETRAN_HUBSPOT = {
     "deals": LandedTable(
         ("deal",), columns={"deal_id": "id", "deal_pipeline_id": "pipeline",
                             "deal_pipeline_stage_id": "dealstage", "owner_id": "hubspot_owner_id"},
-        needed=True,
+        deleted=_ARCHIVED, needed=True,
     ),
     "deal_property_history": LandedTable(
         ("deal_property_history",), ("deal_id", "name", "timestamp"),
@@ -84,19 +85,18 @@ _FIVETRAN_HUBSPOT = {
         ("deal_pipeline_stage",), columns={"stage_id": "id"}, needed=True
     ),
     "owners": LandedTable(("owner",), columns={"owner_id": "id", "active_user_id": "user_id"}),
-    "companies": LandedTable(("company",)),
+    "companies": LandedTable(("company",), deleted=_ARCHIVED),
     "deal_companies": LandedTable(("deal_company",), ("deal_id", "company_id")),
     "merged_deals": LandedTable(("merged_deal",), ("deal_id", "merged_deal_id")),
-    "meetings": LandedTable(("engagement_meeting",), columns={"engagement_id": "id"}),
-    "calls": LandedTable(("engagement_call",), columns={"engagement_id": "id"}),
-    "emails": LandedTable(("engagement_email",), columns={"engagement_id": "id"}),
-    "tasks": LandedTable(("engagement_task",), columns={"engagement_id": "id"}),
+    "meetings": LandedTable(("engagement_meeting",), columns={"engagement_id": "id"}, deleted=_ARCHIVED),
+    "calls": LandedTable(("engagement_call",), columns={"engagement_id": "id"}, deleted=_ARCHIVED),
+    "emails": LandedTable(("engagement_email",), columns={"engagement_id": "id"}, deleted=_ARCHIVED),
+    "tasks": LandedTable(("engagement_task",), columns={"engagement_id": "id"}, deleted=_ARCHIVED),
     "activity_deals": LandedTable(
         ("engagement_deal",), ("activity_id", "deal_id"), {"engagement_id": "activity_id"}
     ),
 }  # fmt: skip
 
-_ARCHIVED = ("archived",)
 _AIRBYTE_STAGE = {"stageId": "id", "displayOrder": "display_order"}
 _AIRBYTE_HUBSPOT = {
     "deals": LandedTable(("deals",), deleted=_ARCHIVED, needed=True),

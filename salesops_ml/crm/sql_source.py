@@ -20,10 +20,11 @@ import pyarrow as pa
 from salesops_ml.crm import hubspot_mapping, salesforce_mapping
 from salesops_ml.crm.landing_book import squashed
 from salesops_ml.crm.landing_run import Feed
+from salesops_ml.crm.secrets import mask, read_secret
 from salesops_ml.crm.sql_layouts import DELETED_FLAGS, TABLE_LAYOUTS, LandedTable, TableLayout
 from salesops_ml.crm.vendor_rows import landed_rows
 from salesops_ml.crm.vendors import Shape, Surroundings, Tables, Vendor
-from salesops_ml.crm_settings import SqlSource
+from salesops_ml.crm_settings import SqlSource, is_own_field
 from salesops_ml.errors import SourceError
 from salesops_ml.schema import TABLES
 from salesops_ml.warehouse import database_path
@@ -40,14 +41,14 @@ def feeds(source: SqlSource) -> Sequence[Feed]:
     """
     with _connected(source) as connection:
         names = _names(connection, source)
-    if source.layout == "canonical":
-        return _canonical_feeds(source, names)
-    layout = TABLE_LAYOUTS[source.layout]
-    found = [
-        _feed(source, layout, vendor_name, table, there)
-        for vendor_name, table in layout.tables.items()
-        if (there := _there(source, vendor_name, table, names))
-    ]
+        if source.layout == "canonical":
+            return _canonical_feeds(source, connection, names)
+        layout = TABLE_LAYOUTS[source.layout]
+        found = [
+            _feed(source, connection, layout, vendor_name, there)
+            for vendor_name, table in layout.tables.items()
+            if (there := _there(source, vendor_name, table, names))
+        ]
     _check_needed(source, layout, {feed.name for feed in found}, names)
     return found
 
@@ -85,10 +86,10 @@ def _where(source: SqlSource) -> str:
 
 
 def _feed(
-    source: SqlSource, layout: TableLayout, vendor_name: str, table: LandedTable, there: list[str]
+    source: SqlSource, connection: Any, layout: TableLayout, vendor_name: str, there: list[str]
 ) -> Feed:
-    with _connected(source) as connection:
-        columns = [_table(connection, source, name).columns for name in there]
+    table = layout.tables[vendor_name]
+    columns = [_table(connection, source, name).columns for name in there]
     cursor = layout.cursor if all(layout.cursor in names for names in columns) else None
 
     def read(since: Any) -> Iterator[pa.Table | list[dict[str, Any]]]:
@@ -111,7 +112,7 @@ def _selected(rows: ir.Table, table: LandedTable, cursor: str | None, since: Any
     gone = ibis.literal(False)
     for flag in flags:
         gone = gone | (flag.fill_null(False) if flag.type().is_boolean() else flag.notnull())
-    rows = rows.mutate(**{GONE: gone})
+    rows = rows.mutate(**{GONE: gone}).drop(*[c for c in rows.columns if is_own_field(c)])
     taken = {squashed(name) for name in rows.columns}
     renames = {
         ours: name for name in rows.columns
@@ -152,7 +153,7 @@ def _item(row: Mapping[str, Any], item: Any, table: LandedTable) -> dict[str, An
     return {**named, "pipeline_id": row.get("id", row.get("pipelineId"))}
 
 
-def _canonical_feeds(source: SqlSource, names: Mapping[str, str]) -> list[Feed]:
+def _canonical_feeds(source: SqlSource, connection: Any, names: Mapping[str, str]) -> list[Feed]:
     """Canonical tables, each read whole."""
     found = []
     for name, spec in TABLES.items():
@@ -164,8 +165,7 @@ def _canonical_feeds(source: SqlSource, names: Mapping[str, str]) -> list[Feed]:
             with _connected(source) as connection:
                 yield from _pages(_table(connection, source, there), source)
 
-        with _connected(source) as connection:
-            columns = _table(connection, source, there).columns
+        columns = _table(connection, source, there).columns
         key = tuple(column for column in spec.key if column in columns)
         found.append(Feed(name, key, read, whole=True))
     if not any(feed.name == "deals" for feed in found):
@@ -210,8 +210,6 @@ def _today(deals: ir.Table) -> ir.Table:
 @contextmanager
 def _connected(source: SqlSource) -> Iterator[Any]:
     """A connection to the warehouse, for reading."""
-    from salesops_ml.crm.secrets import read_secret
-
     url = (
         source.url
         if source.password is None
@@ -261,7 +259,7 @@ def _place(source: SqlSource) -> str:
 
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return mask(lines[0]) if lines else type(error).__name__
 
 
 _HUBSPOT = ("fivetran_hubspot", "airbyte_hubspot", "dlt_hubspot")

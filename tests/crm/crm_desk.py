@@ -134,8 +134,9 @@ class CrmDesk:
         theirs = {ours: loader for loader, ours in self.layout.tables[name].columns.items()}
         return theirs.get(column, _snake(column))
 
-    def _synced(self) -> datetime:
-        return datetime(2026, 1, 1) + timedelta(minutes=self.syncs)
+    def _synced(self, number: int = 0) -> datetime:
+        """When a row was synced: one after the other, as a loader writes them."""
+        return datetime(2026, 1, 1) + timedelta(minutes=self.syncs, microseconds=number)
 
     def ingest(self, at: datetime = LOADED_AT) -> IngestResult:
         """Load the warehouse."""
