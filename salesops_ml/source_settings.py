@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from salesops_ml.crm_settings import AnyCrmSource
 from salesops_ml.schema import TABLES
 
 
@@ -137,4 +138,6 @@ class EventLogSource(Frozen):
     time_zone: str = "UTC"
 
 
-Source = Annotated[SyntheticSource | FilesSource | EventLogSource, Field(discriminator="type")]
+Source = Annotated[
+    SyntheticSource | FilesSource | EventLogSource | AnyCrmSource, Field(discriminator="type")
+]

@@ -224,7 +224,7 @@ def publish(
         return False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _workshop(path.parent) as folder:
+        with workshop(path.parent) as folder:
             fresh = folder / path.name
             if mode == "merge" and path.exists():
                 shutil.copyfile(path, fresh)
@@ -238,7 +238,7 @@ def publish(
 
 
 @contextmanager
-def _workshop(parent: Path) -> Iterator[Path]:
+def workshop(parent: Path) -> Iterator[Path]:
     """A folder to build in, which is gone afterwards, at whatever moment Ctrl-C comes."""
     folder = parent / f".ingest-{uuid.uuid4().hex[:12]}"
     try:

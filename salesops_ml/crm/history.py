@@ -22,18 +22,21 @@ from salesops_ml.schema import DEAL_CHANGES, REJECTS, CanonicalTables, conform
 _MOMENT = ["changed_at", "seq"]
 
 
-def complete_history(tables: CanonicalTables, *, base_currency: str) -> CanonicalTables:
+def complete_history(
+    tables: CanonicalTables, *, base_currency: str, first_values: bool = True
+) -> CanonicalTables:
     """`tables` with the first value of each field that has a history, and every closing entered.
 
     Amounts in company money get a history too where the amounts have one: at the rate of the day of
     each change, and of the closing day once a deal is won. A change on a day without a rate is a reject.
-    Completing twice changes nothing.
+    Completing twice changes nothing. Without `first_values` the source knows what stood there at first,
+    and none are added.
     """
     tables = with_closings(tables)
     if "deal_changes" not in tables.tables:
         return tables
     recorded = conform("deal_changes", tables.tables["deal_changes"])
-    changes = joined([recorded, _first_values(tables, recorded)])
+    changes = joined([recorded, _first_values(tables, recorded)]) if first_values else recorded
     if not _has_own_money(changes):
         return replace(tables, tables={**tables.tables, "deal_changes": changes})
     changes, rejects = _without_unpriced(tables, changes, base_currency)

@@ -15,6 +15,7 @@ from salesops_ml.crm.draft import Draft
 from salesops_ml.crm.history import complete_history
 from salesops_ml.crm.settle import settle
 from salesops_ml.crm.source import Progress, read_draft
+from salesops_ml.crm_settings import CrmSource
 from salesops_ml.settings import Settings
 from salesops_ml.warehouse import Landing, Warehouse, database_path, publish
 
@@ -51,6 +52,8 @@ def ingest(
         ConfigError: the mapping names what is not there.
         DataError: the warehouse cannot be written, or the source has no deals.
     """
+    if isinstance(settings.source, CrmSource):
+        return _ingest_crm(settings, settings.source, ingested_at, progress)
     before = _landed(settings.warehouse)
     draft, landing = _laid_over(before, settings, read_draft(settings, progress=progress))
     tables = settle(draft, settings)
@@ -58,6 +61,19 @@ def ingest(
     changed = publish(settings.warehouse, tables, ingested_at=ingested_at, landing=landing)
     rows = {name: table.num_rows for name, table in tables.tables.items()}
     return IngestResult(changed, rows, dict(tables.counts), tables.rejects.num_rows)
+
+
+def _ingest_crm(
+    settings: Settings, source: CrmSource, at: datetime, progress: Progress | None
+) -> IngestResult:
+    """A CRM is landed first; what is told is what the warehouse holds then."""
+    from salesops_ml.crm.crm_ingest import ingest_crm
+
+    changed = ingest_crm(settings, source, ingested_at=at, progress=progress)
+    with Warehouse.open(settings.warehouse) as warehouse:
+        counts = [f'SELECT \'{name}\', count(*) FROM "{name}"' for name in warehouse.names()]
+        told = warehouse.connection.con.execute(" UNION ALL ".join(counts)).fetchall()
+        return IngestResult(changed, dict(told), warehouse.counts(), warehouse.rejects().num_rows)
 
 
 def _laid_over(before: Landing | None, settings: Settings, draft: Draft) -> tuple[Draft, Landing]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from salesops_ml.crm.draft import Draft
 from salesops_ml.crm.event_log import read_event_log
@@ -37,7 +38,11 @@ def read_draft(settings: Settings, *, progress: Progress | None = None) -> Draft
         return read_files(settings, progress=progress)
     if isinstance(source, EventLogSource):
         return read_event_log(settings, progress=progress)
-    return _synthetic_draft(source)
+    if isinstance(source, SyntheticSource):
+        return _synthetic_draft(source)
+    from salesops_ml.crm.crm_ingest import read_crm
+
+    return read_crm(settings, source, read_at=datetime.now(UTC).replace(tzinfo=None))
 
 
 def _synthetic_draft(source: SyntheticSource) -> Draft:

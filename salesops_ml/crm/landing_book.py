@@ -1,0 +1,101 @@
+"""What a landing's file says of itself: where its rows came from, by which load, how far feeds are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from salesops_ml.errors import SourceError
+
+DATASET = "crm"
+LOAD, ROW, DELETED = "_load", "_row", "_deleted"
+_BOOK = "_landing_book"
+
+
+@dataclass(frozen=True)
+class Book:
+    """The state of a landing.
+
+    Attributes:
+        origin: a digest of what is read from where.
+        number: the last load.
+        cursors: feed -> the highest cursor that landed; None where nothing has.
+    """
+
+    origin: str
+    number: int
+    cursors: Mapping[str, Any]
+
+
+def read_book(path: Path) -> Book | None:
+    """The landing's book; None where there is no landing.
+
+    Raises:
+        SourceError: the file is no landing, or another job is writing it.
+    """
+    if not path.exists():
+        return None
+    try:
+        with closing(duckdb.connect(str(path), read_only=True)) as raw:
+            row = raw.execute(f"SELECT origin, number, cursors FROM {_BOOK}").fetchone()
+    except duckdb.Error as error:
+        raise SourceError(unreadable(path, error)) from error
+    if row is None:
+        return None
+    cursors = {name: _back(kept) for name, kept in json.loads(row[2]).items()}
+    return Book(str(row[0]), int(row[1]), cursors)
+
+
+def write_book(raw: duckdb.DuckDBPyConnection, book: Book) -> None:
+    """Note the state in the landing's file."""
+    cursors = json.dumps({name: _kept(cursor) for name, cursor in book.cursors.items()})
+    raw.execute(f"CREATE OR REPLACE TABLE {_BOOK} (origin VARCHAR, number BIGINT, cursors VARCHAR)")
+    raw.execute(f"INSERT INTO {_BOOK} VALUES (?, ?, ?)", [book.origin, book.number, cursors])
+
+
+def _kept(cursor: Any) -> Any:
+    """A cursor in JSON: text and numbers as they are, a time as its ISO text."""
+    return {"at": cursor.isoformat()} if isinstance(cursor, datetime) else cursor
+
+
+def _back(kept: Any) -> Any:
+    return datetime.fromisoformat(kept["at"]) if isinstance(kept, dict) else kept
+
+
+def columns_of(raw: duckdb.DuckDBPyConnection, catalog: str = "") -> dict[str, set[str]]:
+    """Each landed table with its columns."""
+    chosen = f"'{catalog}'" if catalog else "current_database()"
+    rows = raw.execute(
+        "SELECT table_name, column_name FROM duckdb_columns() "
+        f"WHERE schema_name = '{DATASET}' AND database_name = {chosen}"
+    ).fetchall()
+    found: dict[str, set[str]] = {}
+    for table, column in rows:
+        if not table.startswith("_dlt"):
+            found.setdefault(table, set()).add(column)
+    return found
+
+
+def squashed(name: str) -> str:
+    """A name without case and underscores, which vendors, loaders and dlt write differently.
+
+    Example:
+        >>> squashed("StageName") == squashed("stage_name")
+        True
+    """
+    return name.replace("_", "").lower()
+
+
+def unreadable(path: Path, error: Exception) -> str:
+    """What to say of a file that does not open."""
+    return (
+        f"{path}: is no landing of ours, or another job is writing it: {error}; wait for the job, "
+        "or move the file away: the next `salesops ingest` then reads everything anew"
+    )

@@ -1,0 +1,232 @@
+"""From feeds into the landing's file, through dlt: pages turned to text, merged by key."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from salesops_ml.crm.landed_text import text_rows
+from salesops_ml.crm.landing_book import DATASET, DELETED, LOAD, ROW, columns_of, squashed
+from salesops_ml.errors import SalesOpsError, SourceError
+
+Page: TypeAlias = list[dict[str, Any]] | pa.Table
+Read: TypeAlias = Callable[[Any], Iterable[Page]]
+Progress: TypeAlias = Callable[[int], None] | None
+
+
+@dataclass(frozen=True)
+class Feed:
+    """How one table of a CRM is read.
+
+    Attributes:
+        name: the table's name in the landing.
+        key: the columns that name a row.
+        read: called with the highest cursor landed so far (None at first), gives pages of rows: lists
+            of dicts, or Arrow tables. A row again is a newer version of it; the last one stands.
+            It should give rows at that cursor once more: others may have come at the same moment.
+        cursor: the column that grows with each change; None where there is none.
+        whole: each read brings every row there is, so what no longer comes is deleted.
+        deleted: the column that is true (or holds a time) in rows that were deleted.
+    """
+
+    name: str
+    key: tuple[str, ...]
+    read: Read
+    cursor: str | None = None
+    whole: bool = False
+    deleted: str | None = None
+
+
+class Counter:
+    """One feed's pages on their way: counted, turned to text, each row with its load, place and fate.
+
+    Attributes:
+        rows: rows read so far.
+        cursor: the highest cursor so far, earlier loads among them.
+    """
+
+    def __init__(self, feed: Feed, number: int, cursor: Any, progress: Progress) -> None:
+        self.feed, self.number, self.progress = feed, number, progress
+        self.rows = 0
+        self._keys: list[pa.Table] = []
+        self.since = self.cursor = cursor
+
+    def prepared(self, page: Page) -> pa.Table:
+        """A page as it lands."""
+        feed = self.feed
+        if feed.cursor is not None:
+            self._advance(page, feed.cursor)
+        table = text_rows(page, feed.name, feed.key)
+        if feed.whole:
+            self._keys.append(table.select(list(feed.key)))
+        deleted = pa.chunked_array([pa.repeat(False, table.num_rows)])
+        if feed.deleted is not None and feed.deleted in table.column_names:
+            told = pc.fill_null(table[feed.deleted], "false")
+            deleted = pc.invert(pc.is_in(pc.utf8_lower(told), pa.array(["false", "0", ""])))
+        rows = pa.array(range(self.rows, self.rows + table.num_rows), pa.int64())
+        self.rows += table.num_rows
+        if self.progress is not None:
+            self.progress(self.rows)
+        table = table.append_column(LOAD, pa.repeat(pa.scalar(self.number, pa.int64()), len(rows)))
+        return table.append_column(ROW, rows).append_column(DELETED, deleted)
+
+    def keys(self) -> pa.Table:
+        """The keys of all rows that a whole read brought."""
+        schema = pa.schema([(name, pa.string()) for name in self.feed.key])
+        return pa.concat_tables([schema.empty_table(), *self._keys])
+
+    def _advance(self, page: Page, cursor: str) -> None:
+        if isinstance(page, pa.Table):
+            found = pc.max(page[cursor]).as_py() if cursor in page.column_names else None
+        else:
+            found = max((row[cursor] for row in page if row.get(cursor) is not None), default=None)
+        if found is not None and (self.cursor is None or found > self.cursor):
+            self.cursor = found
+
+
+def bring(
+    feeds: Sequence[Feed],
+    cursors: Mapping[str, Any],
+    fresh: Path,
+    before: Path | None,
+    number: int,
+    *,
+    place: str,
+    progress: Progress = None,
+) -> dict[str, Counter]:
+    """Read every feed from its cursor on, and merge what is not there yet into the file `fresh`.
+
+    Args:
+        feeds: what to read.
+        cursors: feed -> the highest cursor landed so far.
+        fresh: the file to work on, a copy of `before` where there is one.
+        before: the landing as it stands.
+        number: the number of this load.
+        place: the CRM in words, for messages.
+        progress: called with the rows read so far.
+
+    Raises:
+        SourceError: a feed cannot be read.
+    """
+    counters = {
+        feed.name: Counter(feed, number, cursors.get(feed.name), progress) for feed in feeds
+    }
+    try:
+        seen = _Seen(before)
+        with closing(seen):
+            started = {name: _begun(_unseen(counter, seen)) for name, counter in counters.items()}
+            busy = {name: pages for name, pages in started.items() if pages is not None}
+            if busy:
+                _run({counters[name].feed: pages for name, pages in busy.items()}, fresh)
+    except Exception as error:
+        raise _ours(error, place) from error
+    return counters
+
+
+def _begun(pages: Iterator[pa.Table]) -> Iterator[pa.Table] | None:
+    """The pages, of which the first has been read; None where there is none."""
+    first = next(pages, None)
+    return None if first is None else chain([first], pages)
+
+
+def _unseen(counter: Counter, seen: _Seen) -> Iterator[pa.Table]:
+    for page in counter.feed.read(counter.since):
+        if len(page):
+            fresh = seen.without_known(counter, counter.prepared(page))
+            if fresh.num_rows:
+                yield fresh
+
+
+class _Seen:
+    """What landed before: rows of a whole read, or at the last cursor, come again with each load."""
+
+    def __init__(self, before: Path | None) -> None:
+        self._raw = None if before is None else duckdb.connect(str(before), read_only=True)
+        self._columns = {} if self._raw is None else columns_of(self._raw)
+        self._names = {squashed(name): name for name in self._columns}
+
+    def without_known(self, counter: Counter, page: pa.Table) -> pa.Table:
+        """The rows of a page that did not land word for word."""
+        feed = counter.feed
+        table = self._names.get(squashed(feed.name))
+        comes_again = feed.whole or counter.since is not None
+        if self._raw is None or table is None or not comes_again:
+            return page
+        landed = {squashed(name): name for name in self._columns[table]}
+        names = [name for name in page.column_names if name not in (LOAD, ROW)]
+        if any(squashed(name) not in landed for name in names):
+            return page
+        told = {squashed(name) for name in names} | {squashed(LOAD), squashed(ROW)}
+        same = [f'p."{name}" IS NOT DISTINCT FROM o."{landed[squashed(name)]}"' for name in names]
+        same += [f'o."{name}" IS NULL' for short, name in landed.items() if short not in told]
+        self._raw.register("page", page)
+        rows = self._raw.execute(
+            f'SELECT p.* FROM page p ANTI JOIN {DATASET}."{table}" o ON {" AND ".join(same)} '
+            f"ORDER BY p.{ROW}"
+        ).to_arrow_table()
+        self._raw.unregister("page")
+        return rows
+
+    def close(self) -> None:
+        if self._raw is not None:
+            self._raw.close()
+
+
+def _run(pages: Mapping[Feed, Iterator[pa.Table]], fresh: Path) -> None:
+    """One run of dlt over what is new; nothing is written outside the folder of `fresh`."""
+    dlt = _dlt()
+    pipeline = dlt.pipeline(
+        "landing", pipelines_dir=str(fresh.parent / "dlt"), dataset_name=DATASET,
+        destination=dlt.destinations.duckdb(str(fresh)),
+    )  # fmt: skip
+    try:
+        pipeline.run([_resource(dlt, feed, rows) for feed, rows in pages.items()])
+    finally:
+        pipeline.deactivate()
+
+
+def _dlt() -> Any:
+    """dlt, which reports nothing to anyone and says nothing that is not an error."""
+    os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+    os.environ.setdefault("RUNTIME__LOG_LEVEL", "ERROR")
+    import dlt
+
+    logging.getLogger("dlt").setLevel(logging.ERROR)
+    return dlt
+
+
+def _resource(dlt: Any, feed: Feed, pages: Iterator[pa.Table]) -> Any:
+    ours = {
+        LOAD: {"data_type": "bigint"},
+        ROW: {"data_type": "bigint", "dedup_sort": "desc"},
+        DELETED: {"data_type": "bool"},
+    }
+
+    def rows() -> Iterator[pa.Table]:
+        yield from pages
+
+    return dlt.resource(
+        rows, name=feed.name, primary_key=list(feed.key), write_disposition="merge", columns=ours
+    )
+
+
+def _ours(error: BaseException, place: str) -> SalesOpsError:
+    """Our own error where one lies beneath dlt's, else one that says where it happened."""
+    beneath: BaseException | None = error
+    last = error
+    while beneath is not None:
+        if isinstance(beneath, SalesOpsError):
+            return beneath
+        last = beneath
+        beneath = beneath.__cause__ or beneath.__context__
+    return SourceError(f"{place}: could not be read: {type(last).__name__}: {last}")

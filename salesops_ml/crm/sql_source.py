@@ -1,0 +1,296 @@
+"""Any SQL warehouse as a source: tables that Fivetran, Airbyte or dlt landed there, or canonical ones.
+
+Only a plain selection runs in the warehouse: the rows of a table that were synced since the last load.
+They are merged into our own landing, and the vendor's mapping does the rest, so that a CRM read by its
+API and the same CRM landed by a loader come out equal.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import ibis
+import ibis.expr.types as ir
+import pyarrow as pa
+
+from salesops_ml.crm import hubspot_mapping, salesforce_mapping
+from salesops_ml.crm.landing_book import squashed
+from salesops_ml.crm.landing_run import Feed
+from salesops_ml.crm.secrets import mask, read_secret
+from salesops_ml.crm.sql_layouts import DELETED_FLAGS, TABLE_LAYOUTS, LandedTable, TableLayout
+from salesops_ml.crm.vendor_rows import landed_rows
+from salesops_ml.crm.vendors import Shape, Surroundings, Tables, Vendor
+from salesops_ml.crm_settings import SqlSource, is_own_field
+from salesops_ml.errors import SourceError
+from salesops_ml.schema import TABLES
+from salesops_ml.warehouse import database_path
+
+GONE = "_gone"
+_PAGE = 50_000
+
+
+def feeds(source: SqlSource) -> Sequence[Feed]:
+    """The tables of a layout that are there.
+
+    Raises:
+        SourceError: the warehouse cannot be reached, or lacks a table that nothing can be read without.
+    """
+    with _connected(source) as connection:
+        names = _names(connection, source)
+        if source.layout == "canonical":
+            return _canonical_feeds(source, connection, names)
+        layout = TABLE_LAYOUTS[source.layout]
+        found = [
+            _feed(source, connection, layout, vendor_name, there)
+            for vendor_name, table in layout.tables.items()
+            if (there := _there(source, vendor_name, table, names))
+        ]
+    _check_needed(source, layout, {feed.name for feed in found}, names)
+    return found
+
+
+def _there(
+    source: SqlSource, vendor_name: str, table: LandedTable, names: Mapping[str, str]
+) -> list[str]:
+    """The names under which a table lies in the warehouse."""
+    chosen = source.tables.get(vendor_name)
+    wanted = (chosen,) if chosen is not None else table.names
+    there = [names[squashed(name)] for name in wanted if squashed(name) in names]
+    return there if table.nested else there[:1]
+
+
+def _check_needed(
+    source: SqlSource, layout: TableLayout, found: set[str], names: Mapping[str, str]
+) -> None:
+    for vendor_name, table in layout.tables.items():
+        if table.needed and vendor_name not in found:
+            wanted = source.tables.get(vendor_name, table.names[0])
+            seen, where = _seen(names), _where(source)
+            raise SourceError(
+                f"{_place(source)}: no table `{wanted}`, which {layout.loader} lands for "
+                f"`layout: {source.layout}`; {where} holds: {seen}; correct `layout` or "
+                f"`database_schema`, or name the table under `source.tables.{vendor_name}`"
+            )
+
+
+def _seen(names: Mapping[str, str]) -> str:
+    return ", ".join(sorted(names.values())[:12]) or "no tables"
+
+
+def _where(source: SqlSource) -> str:
+    return f"schema `{source.database_schema}`" if source.database_schema else "its schema"
+
+
+def _feed(
+    source: SqlSource, connection: Any, layout: TableLayout, vendor_name: str, there: list[str]
+) -> Feed:
+    table = layout.tables[vendor_name]
+    columns = [_table(connection, source, name).columns for name in there]
+    cursor = layout.cursor if all(layout.cursor in names for names in columns) else None
+
+    def read(since: Any) -> Iterator[pa.Table | list[dict[str, Any]]]:
+        with _connected(source) as connection:
+            for name in there:
+                rows = _selected(_table(connection, source, name), table, cursor, since)
+                for page in _pages(rows, source):
+                    yield _unnested(page, table, cursor) if table.nested else page
+
+    return Feed(vendor_name, table.key, read, cursor=cursor, whole=cursor is None, deleted=GONE)
+
+
+def _selected(rows: ir.Table, table: LandedTable, cursor: str | None, since: Any) -> ir.Table:
+    """The rows synced since, under the vendor's names, and whether each is gone."""
+    if cursor is not None and since is not None:
+        rows = rows.filter(rows[cursor] >= since)
+    loose = {squashed(name): name for name in table.key}
+    loose |= {squashed(theirs): ours for theirs, ours in table.columns.items()}
+    flags = [rows[name] for name in (*DELETED_FLAGS, *table.deleted) if name in rows.columns]
+    gone = ibis.literal(False)
+    for flag in flags:
+        gone = gone | (flag.fill_null(False) if flag.type().is_boolean() else flag.notnull())
+    rows = rows.mutate(**{GONE: gone}).drop(*[c for c in rows.columns if is_own_field(c)])
+    taken = {squashed(name) for name in rows.columns}
+    renames = {
+        ours: name for name in rows.columns
+        if (ours := loose.get(squashed(name))) and squashed(ours) not in taken - {squashed(name)}
+        and ours != name
+    }  # fmt: skip
+    return rows.rename(renames)
+
+
+def _pages(rows: ir.Table, source: SqlSource) -> Iterator[pa.Table]:
+    try:
+        for batch in rows.to_pyarrow_batches(chunk_size=_PAGE):
+            yield pa.Table.from_batches([batch])
+    except Exception as error:
+        raise SourceError(f"{_place(source)}: {_first_line(error)}") from error
+
+
+def _unnested(page: pa.Table, table: LandedTable, cursor: str | None) -> list[dict[str, Any]]:
+    """The items of a list that lies in a column, each with its row's id."""
+    rows = []
+    for row in page.to_pylist():
+        held = row.get(str(table.nested))
+        items = json.loads(held) if isinstance(held, str) else (held or [])
+        shared = {GONE: row[GONE], **({cursor: row[cursor]} if cursor else {})}
+        for item in items:
+            rows.append({**_item(row, item, table), **shared})
+    return rows
+
+
+def _item(row: Mapping[str, Any], item: Any, table: LandedTable) -> dict[str, Any]:
+    if not isinstance(item, Mapping):
+        id_name, item_name = table.key
+        return {id_name: row.get(id_name), item_name: str(item)}
+    flat = {**item, **(item.get("metadata") or {})}
+    named = {
+        table.columns.get(name, name): value for name, value in flat.items() if name != "metadata"
+    }
+    return {**named, "pipeline_id": row.get("id", row.get("pipelineId"))}
+
+
+def _canonical_feeds(source: SqlSource, connection: Any, names: Mapping[str, str]) -> list[Feed]:
+    """Canonical tables, each read whole."""
+    found = []
+    for name, spec in TABLES.items():
+        there = names.get(squashed(source.tables.get(name, name)))
+        if there is None:
+            continue
+
+        def read(_: Any, there: str = there) -> Iterator[pa.Table]:
+            with _connected(source) as connection:
+                yield from _pages(_table(connection, source, there), source)
+
+        columns = _table(connection, source, there).columns
+        key = tuple(column for column in spec.key if column in columns)
+        found.append(Feed(name, key, read, whole=True))
+    if not any(feed.name == "deals" for feed in found):
+        raise SourceError(
+            f"{_place(source)}: no table `deals`; {_where(source)} holds: {_seen(names)}; name it under "
+            "`source.tables.deals`, or choose the layout of your loader"
+        )
+    return found
+
+
+def map_canonical(tables: Tables, options: SqlSource, around: Surroundings) -> dict[str, ir.Table]:
+    """Canonical tables that lie in a warehouse as such: their text read as their columns' kinds."""
+    done = {}
+    for name, spec in TABLES.items():
+        rows = landed_rows(tables, name).live
+        if not rows.here:
+            continue
+        readers = {"string": rows.text, "timestamp": rows.moment, "date": rows.day,
+                   "money": rows.money, "float": rows.number, "integer": rows.integer,
+                   "boolean": rows.truth}  # fmt: skip
+        chosen = {
+            column.name: readers[column.kind](column.name)
+            for column in spec.columns if rows.has(column.name)
+        }  # fmt: skip
+        if name == "deals":
+            from salesops_ml.crm.vendor_tables import custom_columns
+
+            chosen |= custom_columns(rows, options)
+        done[name] = rows.table.select(**chosen, **rows.unread())
+    if "deal_daily" not in done:
+        done["deal_daily"] = _today(done["deals"])
+    return done
+
+
+def _today(deals: ir.Table) -> ir.Table:
+    """What a photograph of the open deals shows; canonical deals do not tell their stage."""
+    shown = [name for name in ("deal_id", "amount", "expected_close_date", "rep_id",
+                               "forecast_category") if name in deals.columns]  # fmt: skip
+    return deals.filter(deals.status == "open").select(*shown)
+
+
+@contextmanager
+def _connected(source: SqlSource) -> Iterator[Any]:
+    """A connection to the warehouse, for reading."""
+    url = (
+        source.url
+        if source.password is None
+        else _with_password(source.url, read_secret(source.password).reveal())
+    )
+    connection = None
+    try:
+        if urlsplit(url).scheme == "duckdb":
+            connection = ibis.duckdb.connect(database_path(url), read_only=True)
+        else:
+            connection = ibis.connect(url)
+    except Exception as error:
+        raise SourceError(
+            f"{_place(source)}: cannot be opened: {_first_line(error)}; check `source.url`, the "
+            "user's rights, and that the secret under `source.password` is right"
+        ) from None
+    try:
+        yield connection
+    finally:
+        connection.disconnect()
+
+
+def _with_password(url: str, password: str) -> str:
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}{at}{host}"))
+
+
+def _names(connection: Any, source: SqlSource) -> dict[str, str]:
+    try:
+        names = connection.list_tables(database=source.database_schema)
+    except Exception as error:
+        raise SourceError(
+            f"{_place(source)}: `database_schema: {source.database_schema}` cannot be listed: "
+            f"{_first_line(error)}"
+        ) from error
+    return {squashed(name): name for name in names}
+
+
+def _table(connection: Any, source: SqlSource, name: str) -> ir.Table:
+    return connection.table(name, database=source.database_schema)
+
+
+def _place(source: SqlSource) -> str:
+    return f"source `{source.url}`"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return mask(lines[0]) if lines else type(error).__name__
+
+
+_HUBSPOT = ("fivetran_hubspot", "airbyte_hubspot", "dlt_hubspot")
+
+
+def mapping(tables: Tables, source: SqlSource, around: Surroundings) -> dict[str, ir.Table]:
+    """The mapping of the CRM whose tables were landed."""
+    if source.layout == "canonical":
+        return map_canonical(tables, source, around)
+    if source.layout in _HUBSPOT:
+        return hubspot_mapping.map_hubspot(tables, source, around)
+    return salesforce_mapping.map_salesforce(tables, source, around)
+
+
+def shape(source: SqlSource) -> Shape:
+    """Which of the landed tables belong to deals."""
+    if source.layout == "canonical":
+        return Shape(deals={"deals": "deal_id"})
+    return hubspot_mapping.SHAPE if source.layout in _HUBSPOT else salesforce_mapping.SHAPE
+
+
+def tracked(tables: Tables, source: SqlSource) -> frozenset[str]:
+    """The fields whose past the landed tables tell."""
+    if source.layout == "canonical":
+        changes = landed_rows(tables, "deal_changes")
+        told = {"stage"} if landed_rows(tables, "stage_events").here else set()
+        fields = ("amount", "expected_close_date", "rep_id", "forecast_category")
+        return frozenset(told | (set(fields) if changes.here else set()))
+    if source.layout in _HUBSPOT:
+        return hubspot_mapping.tracked(tables, source)
+    return salesforce_mapping.tracked(tables, source)
+
+
+VENDOR = Vendor(feeds, mapping, shape, tracked)

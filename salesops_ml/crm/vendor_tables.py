@@ -1,0 +1,96 @@
+"""Parts that the mappings of all CRMs share: deals of chosen pipelines, custom fields, usual words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+
+from salesops_ml.crm.vendor_rows import Rows
+from salesops_ml.crm_settings import CrmSource, CustomField
+from salesops_ml.errors import SourceError
+from salesops_ml.schema import Attribute
+
+
+def in_pipelines(table: ir.Table, chosen: Sequence[str]) -> ir.Table:
+    """The rows whose `_pipeline` is one of `chosen`; all where none is."""
+    return table.filter(table["_pipeline"].isin(list(chosen))) if chosen else table
+
+
+def with_reason(chosen: dict[str, ir.Value], rows: Rows) -> dict[str, ir.Value]:
+    """Columns read from `rows`, and beside them which value of the vendor does not read."""
+    return {**chosen, **rows.unread()}
+
+
+def attributes_of(options: CrmSource) -> tuple[Attribute, ...]:
+    """The extra deal attributes that settings declare."""
+    return tuple(
+        Attribute(name, field.kind, field.known) for name, field in options.custom_fields.items()
+    )
+
+
+def custom_columns(rows: Rows, options: CrmSource) -> dict[str, ir.Value]:
+    """The extra attributes as columns of `deals`.
+
+    Raises:
+        SourceError: a field that settings name did not land.
+    """
+    return {
+        attribute.column: _reader(rows, field)(_column(rows, attribute.name, field))
+        for attribute, field in zip(
+            attributes_of(options), options.custom_fields.values(), strict=True
+        )
+    }
+
+
+def over_time_fields(rows: Rows, options: CrmSource) -> dict[str, tuple[str, ir.StringValue]]:
+    """The attributes that need a history: the vendor's name of each, and its value today as text."""
+    return {
+        name: (field.column or name, rows.text(_column(rows, name, field)))
+        for name, field in options.custom_fields.items()
+        if field.known == "over_time"
+    }
+
+
+def _column(rows: Rows, name: str, field: CustomField) -> str:
+    column = field.column or name
+    if not rows.has(column):
+        raise SourceError(
+            f"`source.custom_fields.{name}`: `{rows.name}` has no field `{column}`; correct the "
+            "name, give the reading user the right to see it, or leave the attribute out"
+        )
+    return column
+
+
+def _reader(rows: Rows, field: CustomField) -> Any:
+    return {"string": rows.text, "float": rows.number, "boolean": rows.truth,
+            "timestamp": rows.moment}[field.kind]  # fmt: skip
+
+
+def deal_type_words(text: ir.StringValue) -> ir.StringValue:
+    """The usual words for new business, expansion and renewal in ours; all others as they are.
+
+    Example:
+        >>> words = ["New Business", "Existing Customer - Upgrade", "Renewal", "Pilot"]
+        >>> [deal_type_words(ibis.literal(word)).execute() for word in words]
+        ['new', 'expansion', 'renewal', 'Pilot']
+    """
+    low = text.lower()
+    return ibis.cases(
+        (low.contains("renew"), "renewal"),
+        (low.contains("existing") | low.contains("expan") | low.contains("upsell"), "expansion"),
+        (low.startswith("new"), "new"),
+        else_=text,
+    )
+
+
+def steady_since(options: CrmSource, table: str, created: ir.Value) -> ir.Value:
+    """`valid_from` of accounts or reps: their beginning where called steady, else unknown."""
+    return created if table in options.steady else ibis.null("timestamp")
+
+
+def rep_field(rows: Rows, options: CrmSource, name: str, usual: str) -> ir.StringValue:
+    """A rep's team or region: the field that settings name, else the usual one."""
+    return rows.text(options.rep_fields.get(name, usual))

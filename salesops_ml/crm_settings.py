@@ -1,0 +1,264 @@
+"""How a CRM is read: where it is, by whose rights, and what its own fields and words mean to us.
+
+A secret is never written here: settings name the environment variable (`env:HUBSPOT_TOKEN`) or the
+keyring entry (`keyring:hubspot/ada`) that holds it. Reading needs no right to write anything.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from salesops_ml.secret_reference import CURE, check_reference
+
+CANONICAL_FIELDS = (
+    "product", "lead_source", "deal_type", "lost_reason", "service_start", "term_months",
+    "forecast_category", "amount", "expected_close_date",
+)  # fmt: skip
+REP_FIELDS = ("team", "region")
+MASK = "***"
+OWN_PREFIX = "salesops_"
+"""Fields that begin so, with or without a vendor's `x_` before it, are ours: never read as features."""
+
+_SECRET_IN_URL = re.compile(r"(?<=://)([^/@\s]*?):[^/\s]*(?=@)")
+
+
+def _masked(value: Any) -> Any:
+    """What is no reference is taken for a secret, and no message may show it."""
+    try:
+        return check_reference(value) if isinstance(value, str) else MASK
+    except ValueError:
+        return MASK
+
+
+def _reference(value: str) -> str:
+    if value == MASK:
+        raise ValueError(f"a secret is named, never written in a configuration; {CURE}")
+    return value
+
+
+Secret = Annotated[str, AfterValidator(_reference), BeforeValidator(_masked)]
+"""The name of a secret: `env:NAME` or `keyring:SERVICE/USER`."""
+
+
+def _without_secret(value: Any) -> Any:
+    return _SECRET_IN_URL.sub(rf"\1:{MASK}", value) if isinstance(value, str) else value
+
+
+def _no_secret(value: str) -> str:
+    if f":{MASK}@" in value:
+        raise ValueError("the address holds a password; leave it out and name it as a secret")
+    return value
+
+
+def _encrypted(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("is no web address; write one such as https://example.my.salesforce.com")
+    if parts.scheme == "http" and not _on_this_machine(parts.hostname):
+        raise ValueError("is not encrypted; write https:// (http is for this machine alone)")
+    return value.rstrip("/")
+
+
+def _on_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+Address = Annotated[str, AfterValidator(_no_secret), BeforeValidator(_without_secret)]
+"""Where a database is, without a password."""
+
+WebAddress = Annotated[
+    str, AfterValidator(_encrypted), AfterValidator(_no_secret), BeforeValidator(_without_secret)
+]
+"""Where a service is: https, or http on this machine."""
+
+
+class CustomField(BaseModel):
+    """A field of the customer's own in the CRM, read as an extra deal attribute.
+
+    `known` says when its value is known: `at_creation` (may be a feature as it stands), `over_time`
+    (may be one through its history; without a history it is left out) or `at_close` (never is).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    column: str | None = Field(None, description="its name in the CRM; else the attribute's")
+    kind: Literal["string", "float", "boolean", "timestamp"] = "string"
+    known: Literal["at_creation", "over_time", "at_close"] = "at_close"
+
+
+class CrmSource(BaseModel):
+    """What every CRM is told.
+
+    Attributes:
+        custom_fields: extra deal attributes by the name that they get here.
+        pipelines: keep only deals of these pipelines (as the CRM names them); empty: of all.
+        renamed_stages: old stage name -> today's, for CRMs whose history keeps names and not ids.
+        integration_users: ids or logins by which software writes; their changes are no history.
+        canonical_fields: canonical column of `deals` -> the CRM's field, where the usual one is not
+            what the company uses; such as `product: Product_Line__c`.
+        rep_fields: `team` and `region` of reps -> the user's field, where it is not the usual one.
+        steady: whose today's values held from the beginning, so that they may be features: `accounts`
+            (industry, region, size), `reps` (team, region). CRMs keep no history of these.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    custom_fields: dict[str, CustomField] = {}
+    pipelines: tuple[str, ...] = ()
+    renamed_stages: dict[str, str] = {}
+    integration_users: tuple[str, ...] = ()
+    rep_fields: dict[str, str] = {}
+    steady: tuple[Literal["accounts", "reps"], ...] = ()
+    canonical_fields: dict[str, str] = {}
+
+    @field_validator("canonical_fields", "rep_fields")
+    @classmethod
+    def _known(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        known = CANONICAL_FIELDS if info.field_name == "canonical_fields" else REP_FIELDS
+        for name in value:
+            if name not in known:
+                raise ValueError(f"`{name}` cannot be named here; these can: {', '.join(known)}")
+        return value
+
+    @model_validator(mode="after")
+    def _nothing_of_our_own(self) -> CrmSource:
+        fields = {name: field.column or name for name, field in self.custom_fields.items()}
+        for name, column in (fields | dict(self.canonical_fields)).items():
+            if is_own_field(column):
+                raise ValueError(
+                    f"`{name}`: `{column}` is a field that scores are written to; learning from it "
+                    "would be learning from ourselves"
+                )
+        return self
+
+
+def is_own_field(name: str) -> bool:
+    """Whether a CRM's field is one that we write.
+
+    Example:
+        >>> is_own_field("x_salesops_win_probability"), is_own_field("Salesops_Score_Band__c")
+        (True, True)
+        >>> is_own_field("sales_channel")
+        False
+    """
+    bare = name.lower().removeprefix("property_").removeprefix("properties_")
+    return bare.removeprefix("x_").removeprefix("uf_crm_").startswith(OWN_PREFIX)
+
+
+class TrytonSource(CrmSource):
+    """A Tryton server, by JSON-RPC; the user needs to read sale opportunities and their history."""
+
+    type: Literal["tryton"]
+    url: WebAddress
+    database: str
+    user: str
+    password: Secret
+
+
+class SalesforceSource(CrmSource):
+    """A Salesforce org, by its REST API: a connected app's client credentials, or a token.
+
+    `record_types: true` makes a pipeline of each record type; else all deals run in one.
+    """
+
+    type: Literal["salesforce"]
+    url: WebAddress
+    api_version: str = Field("64.0", pattern=r"^\d{2,3}\.0$")
+    client_id: str | None = None
+    client_secret: Secret | None = None
+    token: Secret | None = None
+    record_types: bool = True
+
+    @model_validator(mode="after")
+    def _rights(self) -> SalesforceSource:
+        if self.token is None and (self.client_id is None or self.client_secret is None):
+            raise ValueError("needs `client_id` and `client_secret`, or `token`")
+        return self
+
+
+class HubSpotSource(CrmSource):
+    """A HubSpot account, by a private app's token."""
+
+    type: Literal["hubspot"]
+    url: WebAddress = "https://api.hubapi.com"
+    token: Secret
+    api_version: str = Field("v3", pattern=r"^(v\d+|\d{4}-\d{2})$")
+    calls_per_10_seconds: int = Field(100, ge=1, le=1000)
+
+
+class AmoCrmSource(CrmSource):
+    """An amoCRM or Kommo account, by a long-lived token."""
+
+    type: Literal["amocrm"]
+    url: WebAddress
+    token: Secret
+    won_status: int = 142
+    lost_status: int = 143
+
+
+class Bitrix24Source(CrmSource):
+    """A Bitrix24 portal, by an inbound webhook: the portal, the webhook's user, and its code."""
+
+    type: Literal["bitrix24"]
+    url: WebAddress
+    user_id: int = Field(ge=1)
+    webhook: Secret
+
+
+Layout = Literal[
+    "fivetran_salesforce", "fivetran_hubspot", "airbyte_salesforce", "airbyte_hubspot",
+    "dlt_salesforce", "dlt_hubspot", "canonical",
+]  # fmt: skip
+LAYOUTS: tuple[str, ...] = get_args(Layout)
+
+
+class SqlSource(CrmSource):
+    """Tables of a CRM that a loader has landed in a warehouse, or canonical tables that stand there.
+
+    Attributes:
+        url: `duckdb:///path` or `postgresql://user@host/database`; any URL that Ibis connects to.
+        password: the secret that belongs into the URL, by name.
+        layout: who landed the tables, and of which CRM.
+        database_schema: the schema or data set that they lie in; else the connection's own.
+        tables: our name of a table -> its name there, where it is not the loader's usual one.
+        record_types: as for `salesforce`.
+    """
+
+    type: Literal["sql"]
+    url: Address
+    password: Secret | None = None
+    layout: Layout
+    database_schema: str | None = None
+    tables: dict[str, str] = {}
+    record_types: bool = True
+
+    @model_validator(mode="after")
+    def _scheme(self) -> SqlSource:
+        if not urlsplit(self.url).scheme:
+            raise ValueError(
+                f"`url`: `{self.url}` names no engine; write such as duckdb:///store/landed.duckdb "
+                "or postgresql://user@host/database"
+            )
+        return self
+
+
+AnyCrmSource = (
+    TrytonSource | SqlSource | SalesforceSource | HubSpotSource | AmoCrmSource | Bitrix24Source
+)

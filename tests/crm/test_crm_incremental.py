@@ -1,0 +1,112 @@
+"""A CRM loaded change by change ends where one full load ends; what software wrote is no history."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from tests.crm.crm_by_hand import by_hand
+from tests.crm.crm_desk import LOADED_AT, CrmDesk, vendor_rows
+from tests.crm.crm_edits import BOT, BOT_APP, HubSpotEdits, SalesforceEdits
+
+EDITS: dict[str, Any] = {"salesforce": SalesforceEdits, "hubspot": HubSpotEdits}
+SOFTWARE = {"salesforce": (BOT,), "hubspot": (BOT_APP,)}
+
+
+def small(vendor: str) -> dict[str, list[dict[str, Any]]]:
+    """A hundred deals with few activities and rates, so that loads are quick."""
+    rows = vendor_rows(vendor, 100)
+    kept = {"Task": 150, "Event": 50, "calls": 150, "emails": 20, "tasks": 20, "meetings": 20}
+    for name, most in kept.items():
+        if name in rows:
+            rows[name] = rows[name][:most]
+    if "activity_deals" in rows:
+        known = {
+            row["id"] for name in ("calls", "emails", "tasks", "meetings") for row in rows[name]
+        }
+        rows["activity_deals"] = [r for r in rows["activity_deals"] if r["activity_id"] in known]
+    return rows
+
+
+def desk(folder: Path, vendor: str) -> CrmDesk:
+    return CrmDesk(folder, vendor, integration_users=SOFTWARE[vendor])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("vendor", ["salesforce", "hubspot"])
+@settings(max_examples=1, deadline=None, derandomize=True, phases=[Phase.generate])
+@given(seed=st.integers(0, 10_000))
+def test_change_by_change_ends_where_a_full_load_ends(tmp_path_factory, vendor, seed) -> None:
+    rows = small(vendor)
+    edits = EDITS[vendor](rows, seed)
+    grown = desk(tmp_path_factory.mktemp("grown"), vendor)
+    grown.sync(rows)
+    grown.ingest(LOADED_AT)
+    rng, at = random.Random(seed), LOADED_AT
+    kinds = [kind for kind in edits.kinds for _ in range(2)]
+    rng.shuffle(kinds)
+    for start in range(0, len(kinds), 10):
+        for kind in kinds[start : start + 10]:
+            edits.edit(kind)
+        at += timedelta(days=1)
+        grown.sync(edits.take())
+        assert grown.ingest(at).changed
+    fresh = desk(tmp_path_factory.mktemp("fresh"), vendor)
+    fresh.sync(rows)
+    fresh.ingest(at)
+    refuse_unequal(grown.everything(), fresh.everything(), at)
+    told = by_hand(vendor, rows, SOFTWARE[vendor])
+    assert told.stage_events == {
+        (row["deal_id"], row["entered_at"], row["stage"]) for row in grown.stored("stage_events")
+        if (row["deal_id"], row["entered_at"]) != told.closings.get(row["deal_id"])
+    }  # fmt: skip
+    assert told.amounts == {
+        (row["deal_id"], row["changed_at"], row["new_value"])
+        for row in grown.stored("deal_changes") if row["field"] == "amount"
+    }  # fmt: skip
+    unpriced = told.status.keys() - {row["deal_id"] for row in grown.stored("deals")}
+    rejects = grown.everything().get("rejects", [])
+    assert unpriced == {r["source"].split()[-1] for r in rejects if "no rate" in r["reason"]}
+    assert {k: v for k, v in told.status.items() if k not in unpriced} == {
+        row["deal_id"]: row["status"] for row in grown.stored("deals")
+    }
+
+
+def refuse_unequal(grown: dict[str, Any], fresh: dict[str, Any], at: datetime) -> None:
+    """All tables alike; of the photographs, which a fresh load cannot have, the last day's."""
+    today = [
+        [row for row in told.pop("deal_daily") if row["observed_on"] == at.date()]
+        for told in (grown, fresh)
+    ]
+    assert today[0] == today[1]
+    assert grown.keys() == fresh.keys()
+    for name in grown:
+        assert grown[name] == fresh[name], name
+
+
+@pytest.mark.parametrize("vendor", ["salesforce", "hubspot"])
+def test_own_writes_and_the_same_tables_again_change_nothing(tmp_path: Path, vendor: str) -> None:
+    rows = small(vendor)
+    edits = EDITS[vendor](rows, 7)
+    here = desk(tmp_path, vendor)
+    here.sync(rows)
+    here.ingest()
+    before = here.everything()
+    assert not here.ingest(LOADED_AT + timedelta(hours=1)).changed
+    for _ in range(5):
+        edits.edit("own_write")
+    here.sync(edits.take())
+    assert not here.ingest(LOADED_AT + timedelta(hours=2)).changed
+    assert here.everything() == before
+    edits.edit("bot")
+    here.sync(edits.take())
+    here.ingest(LOADED_AT + timedelta(hours=3))
+    told = here.everything()
+    assert told["deal_changes"] == before["deal_changes"]
+    assert told["stage_events"] == before["stage_events"]

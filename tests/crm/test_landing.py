@@ -1,0 +1,203 @@
+"""The landing: the last version of every row, marked when deleted, all or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from salesops_ml.crm.landed_text import as_landed, text_rows
+from salesops_ml.crm.landing import (
+    Feed,
+    Landed,
+    changes_since,
+    land,
+    landed_number,
+    landed_tables,
+)
+from salesops_ml.errors import SourceError
+
+Row = dict[str, Any]
+
+
+def deal(key: str, stage: str, mod: Any, gone: bool = False) -> Row:
+    return {"Id": key, "StageName": stage, "Mod": mod, "IsDeleted": gone}
+
+
+def deals(rows: list[Row], asked: list[Any] | None = None, page: int = 2) -> Feed:
+    """A feed that honours its cursor, in pages."""
+
+    def read(since: Any) -> Iterator[list[Row]]:
+        if asked is not None:
+            asked.append(since)
+        told = [row for row in rows if since is None or row["Mod"] >= since]
+        for start in range(0, len(told), page):
+            yield told[start : start + page]
+
+    return Feed("Opportunity", ("Id",), read, cursor="Mod", deleted="IsDeleted")
+
+
+def users(*names: str) -> Feed:
+    return Feed("User", ("Id",), lambda _: [[{"Id": name} for name in names]], whole=True)
+
+
+def bring(path: Path, *feeds: Feed, origin: str = "o") -> Landed:
+    return land(feeds, path, origin=origin, place="the test CRM")
+
+
+def held(path: Path, name: str) -> dict[str, tuple[Any, ...]]:
+    with landed_tables(path) as tables:
+        rows = tables[name].to_pyarrow().to_pylist()
+    return {row["id"]: (row.get("stage_name"), row["_deleted"], row["_load"]) for row in rows}
+
+
+def test_later_loads_merge_by_key_from_the_cursor_on_and_mark_what_is_deleted(tmp_path) -> None:
+    path, asked = tmp_path / "s" / "w.landing.duckdb", []
+    first = [deal("a", "x", 1), deal("b", "x", 2), deal("c", "x", 3)]
+    assert bring(path, deals(first, asked), users("u1", "u2")).changed == {
+        "Opportunity": 3, "User": 2,
+    }  # fmt: skip
+    later = [deal("a", "y", 4), deal("b", "x", 5, gone=True), deal("c", "x", 3)]
+    done = bring(path, deals(later, asked), users("u1"))
+    assert asked == [None, 3]
+    assert done.changed == {"Opportunity": 2, "User": 1}
+    assert held(path, "opportunity") == {
+        "a": ("y", False, 2), "b": ("x", True, 2), "c": ("x", False, 1),
+    }  # fmt: skip
+    assert held(path, "user") == {"u1": (None, False, 1), "u2": (None, True, 2)}
+    assert changes_since(path, 1) == {"opportunity": 2, "user": 1}
+
+
+def test_the_same_rows_again_change_nothing(tmp_path: Path) -> None:
+    path, rows = tmp_path / "w.landing.duckdb", [deal("a", "x", 1), deal("b", "y", 2)]
+    bring(path, deals(rows), users("u"))
+    before = held(path, "opportunity")
+    again = bring(path, deals(rows), users("u"))
+    assert again.changed == {"Opportunity": 0, "User": 0}
+    assert again.number == landed_number(path) == 1
+    assert held(path, "opportunity") == before
+
+
+def test_of_versions_in_one_load_and_of_a_page_that_repeats_the_last_stands(tmp_path) -> None:
+    path = tmp_path / "w.landing.duckdb"
+    rows = [deal("a", "x", 1), deal("b", "x", 1), deal("a", "y", 2), deal("b", "x", 1)]
+    bring(path, deals(rows))
+    assert held(path, "opportunity") == {"a": ("y", False, 1), "b": ("x", False, 1)}
+
+
+@pytest.mark.parametrize("kind", ["refused", "bug", "no key"])
+def test_a_load_that_fails_leaves_the_last_one_and_no_left_overs(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "w.landing.duckdb"
+    bring(path, deals([deal("a", "x", 1)]))
+    content = path.read_bytes()
+
+    def read(_: Any) -> Iterator[list[Row]]:
+        yield [deal("b", "z", 9)] if kind != "no key" else [{"StageName": "z"}]
+        raise SourceError("token expired") if kind == "refused" else ZeroDivisionError("oops")
+
+    wanted = {"refused": "^token expired$", "bug": "the test CRM.*oops", "no key": "no `Id`"}
+    with pytest.raises(SourceError, match=wanted[kind]):
+        bring(path, Feed("Opportunity", ("Id",), read, cursor="Mod"))
+    assert path.read_bytes() == content
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_new_column_is_told_and_one_that_changes_its_kind_breaks_nothing(tmp_path) -> None:
+    path = tmp_path / "w.landing.duckdb"
+    bring(path, Feed("T", ("Id",), lambda _: [[{"Id": 1, "Size": 5}]]))
+    done = bring(path, Feed("T", ("Id",), lambda _: [[{"Id": 2, "Size": "big", "Hue": "red"}]]))
+    assert done.new_columns == ("t.hue",)
+    with landed_tables(path) as tables:
+        rows = {row["id"]: row for row in tables["t"].to_pyarrow().to_pylist()}
+    assert (rows["1"]["size"], rows["2"]["size"], rows["1"]["hue"]) == ("5", "big", None)
+
+
+def test_another_origin_starts_from_nothing(tmp_path: Path) -> None:
+    path, asked = tmp_path / "w.landing.duckdb", []
+    bring(path, deals([deal("a", "x", 1)], asked))
+    bring(path, deals([deal("b", "x", 1)], asked), origin="other")
+    assert asked == [None, None]
+    assert held(path, "opportunity") == {"b": ("x", False, 2)}
+
+
+def test_what_is_no_landing_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "w.landing.duckdb"
+    with pytest.raises(SourceError, match="salesops ingest"), landed_tables(path):
+        pass
+    path.write_text("not a database")
+    with pytest.raises(SourceError, match="no landing of ours"):
+        bring(path, deals([deal("a", "x", 1)]))
+
+
+def test_moments_in_a_cursor_come_back_as_moments(tmp_path: Path) -> None:
+    path, asked = tmp_path / "w.landing.duckdb", []
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    rows = [deal("a", "x", at), deal("b", "x", at + timedelta(hours=1))]
+    bring(path, deals(rows, asked))
+    bring(path, deals(rows, asked))
+    assert asked == [None, at + timedelta(hours=1)]
+
+
+def test_nothing_is_written_outside_and_nothing_is_reported(tmp_path: Path, monkeypatch) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(home)
+    bring(tmp_path / "store" / "w.landing.duckdb", deals([deal("a", "x", 1)]))
+    assert list(home.iterdir()) == []
+
+
+values = st.one_of(
+    st.none(), st.text(), st.booleans(), st.integers(), st.decimals(allow_nan=False),
+    st.datetimes(), st.dates(), st.floats(allow_nan=False, allow_infinity=False),
+    st.lists(st.integers(), max_size=3),
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(values)
+def test_a_value_reads_back_from_its_text(value: Any) -> None:
+    import json
+
+    text = as_landed(value)
+    readers: dict[type, Any] = {
+        bool: lambda t: t == "true", int: int, float: float, Decimal: Decimal, str: str,
+        datetime: datetime.fromisoformat, date: date.fromisoformat, list: json.loads,
+    }  # fmt: skip
+    assert value is None or readers[type(value)](text) == value
+    assert (text is None) == (value is None)
+
+
+def test_arrow_and_dicts_land_alike() -> None:
+    at = datetime(2026, 3, 1, 12, 0, 0, 5, tzinfo=UTC)
+    rows = [{"Id": 1, "won": True, "at": at, "on": date(2026, 3, 1), "sum": Decimal("1.50")}]
+    from_arrow = text_rows(pa.Table.from_pylist(rows), "t", ("Id",))
+    assert from_arrow.to_pylist() == text_rows(rows, "t", ("Id",)).to_pylist()
+
+
+operations = st.lists(
+    st.tuples(st.sampled_from("abcd"), st.sampled_from(["x", "y", "z"]), st.booleans()),
+    min_size=1, max_size=10,
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@settings(max_examples=3, deadline=None)
+@given(operations, st.lists(st.integers(1, 10), max_size=2))
+def test_many_small_loads_end_where_one_load_ends(tmp_path_factory, log, cuts) -> None:
+    rows = [deal(key, stage, n, gone) for n, (key, stage, gone) in enumerate(log)]
+    small, whole = (tmp_path_factory.mktemp("l") / "w.landing.duckdb" for _ in range(2))
+    for cut in [*sorted(cuts), len(rows)]:
+        bring(small, deals(rows[:cut]))
+    bring(whole, deals(rows))
+    by_hand = {row["Id"]: (row["StageName"], row["IsDeleted"]) for row in rows}
+    for path in (small, whole):
+        found = {key: row[:2] for key, row in held(path, "opportunity").items()}
+        assert found == by_hand
