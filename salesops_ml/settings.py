@@ -21,6 +21,7 @@ from salesops_ml.periods import MONTH_NAMES, Weekday, fiscal_month
 from salesops_ml.process_settings import Process as Process
 from salesops_ml.source_settings import Frozen, Source
 from salesops_ml.source_settings import SyntheticSource as SyntheticSource
+from salesops_ml.write_back_settings import WriteBack
 
 
 class _Loader(yaml.SafeLoader):
@@ -268,24 +269,6 @@ class Registry(Frozen):
     experiment: str = "salesops"
     deal_model: str = "deal_scores"
     revenue_model: str = "revenue_forecast"
-
-
-class WriteBack(Frozen):
-    """Where scores are written: a SQL table by SQLAlchemy URL."""
-
-    target: Literal["sql"] = "sql"
-    url: str = "sqlite:///store/crm.db"
-    table: str = "salesops_scores"
-    min_change: float = Field(0.01, ge=0, le=1)
-    min_close_days: int = Field(7, ge=1)
-    bands: tuple[float, float, float] = (0.2, 0.5, 0.8)
-
-    @field_validator("bands")
-    @classmethod
-    def _rising(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
-        if not 0 < value[0] < value[1] < value[2] < 1:
-            raise ValueError("cut points must rise between 0 and 1; write such as [0.2, 0.5, 0.8]")
-        return value
 
 
 class Settings(Frozen):
