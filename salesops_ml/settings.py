@@ -371,7 +371,7 @@ def _explain(problem: Any, origin: str) -> str:
     if problem["type"] == "extra_forbidden":
         return f"{origin}: `{place}` is not a setting; check its spelling and place"
     if problem["type"].startswith("union_tag"):
-        kinds = "synthetic, files, event_log"
+        kinds = "synthetic, files, event_log, sql, tryton, salesforce, hubspot, amocrm, bitrix24"
         return f"{origin}: `{place}.type` must be one of {kinds}; got {_shown(problem['input'])}"
     message = problem["msg"].removeprefix("Value error, ")
     got = "" if problem["type"] == "missing" else f"; got {_shown(problem['input'])}"
