@@ -252,7 +252,7 @@ def mine(
     out: Annotated[Path, typer.Option("--out", help="Folder for the map.")] = Path("."),
     json: Json = None,
 ) -> None:
-    """Find the bottlenecks and draw the map."""
+    """What to mend in the sales process, what that costs, why, and the map."""
     from salesops_ml.app import commands
 
     _tell(commands.mine(_settings(config, as_of=as_of), out), json)
