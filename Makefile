@@ -43,7 +43,7 @@ lint: setup
 # Write requirements.lock anew: names, versions and hashes, and no address.
 lock: setup
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url \
-		--no-annotate --python-version 3.11 --extra postgres --extra spark --extra dev --upgrade \
+		--no-annotate --python-version 3.11 --extra postgres --extra spark --extra keyring --extra dev --upgrade \
 		--output-file requirements.lock pyproject.toml
 
 bench: setup

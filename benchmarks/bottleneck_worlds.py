@@ -149,7 +149,8 @@ def is_true(found: list[str], plant: list[str]) -> bool:
 def summary(lines: list[dict[str, Any]], kind: str) -> dict[str, Any]:
     """Counts and shares over the companies with a plant of this kind."""
     rows = pd.DataFrame([_judged(line) for line in lines if line["kind"] == kind])
-    error = (rows.told - rows.true) / (rows.width / WIDTH)
+    priced = rows[rows.width > 0]  # where nothing was found there is no interval
+    error = (priced.told - priced.true) / (priced.width / WIDTH)
     told = {
         "worlds": len(rows),
         "bottleneck_first": int(rows["first"].sum()),

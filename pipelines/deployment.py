@@ -15,6 +15,7 @@ from salesops_ml.app import deployment as steps
 from salesops_ml.app.changes import last_week
 from salesops_ml.app.environment import git_revision
 from salesops_ml.app.report import write_report
+from salesops_ml.app.write_back import write_scores
 from salesops_ml.forecasts.model import RevenueModel
 from salesops_ml.models import DealScores
 from salesops_ml.registry import Run
@@ -74,10 +75,12 @@ def _score(job: Job) -> None:
             told = steps.kpis_by_model(warehouse, scores, settings, as_of=job.as_of(warehouse))
             job.folder.write_frame("kpis", pd.concat([kpis, told], ignore_index=True))
         with job.progress.step("write-back"):
-            target, plan = steps.plan_scores(warehouse, scores, settings)
-            done = steps.apply_plan(target, plan, run_id=job.folder.run_id, at=job.started_at)
+            done = write_scores(
+                warehouse, scores, settings, run_id=job.folder.run_id, at=job.started_at,
+                say=job.progress.say,
+            )  # fmt: skip
             job.progress.say(
-                f"write-back: {done.written:,} of {len(scores):,} scores to {target.place}"
+                f"write-back: {done.written:,} of {len(scores):,} scores to {done.place}"
             )
 
 

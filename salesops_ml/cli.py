@@ -11,6 +11,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from salesops_ml import cli_write_back
 from salesops_ml.errors import SalesOpsError
 
 app = typer.Typer(
@@ -21,6 +22,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(cli_write_back.app)
 
 Text = Optional[str]  # noqa: UP045 - typer reads the annotation
 Config = Annotated[Path, typer.Option("--config", help="Configuration file (YAML).")]
@@ -273,13 +276,27 @@ def score(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")
     ] = False,
+    create_fields: Annotated[
+        bool, typer.Option("--create-fields", help="Create missing fields of ours in the CRM.")
+    ] = False,
     json: Json = None,
 ) -> None:
     """Score every open deal with the champion."""
     from salesops_ml.app import commands
 
-    settings = _settings(config, as_of=as_of)
-    _tell(commands.score(settings, write=write_back, dry_run=dry_run), json)
+    asked: Any = {"write": write_back, "dry_run": dry_run, "create_fields": create_fields}
+    _tell(commands.score(_settings(config, as_of=as_of), **asked), json)
+
+
+@app.command()
+def twin(
+    vendor: Annotated[str, typer.Argument(help="hubspot, salesforce, amocrm or bitrix24.")],
+    port: Annotated[int, typer.Option("--port", help="Where it listens; 0: any free port.")] = 0,
+) -> None:
+    """Start a stand-in of a CRM on this machine, to try the whole loop without an account."""
+    from salesops_ml.crm.twin_server import serve
+
+    serve(vendor, port=port, say=typer.echo)
 
 
 @app.command("what-if")

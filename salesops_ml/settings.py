@@ -21,6 +21,7 @@ from salesops_ml.periods import MONTH_NAMES, Weekday, fiscal_month
 from salesops_ml.process_settings import Process as Process
 from salesops_ml.source_settings import Frozen, Source
 from salesops_ml.source_settings import SyntheticSource as SyntheticSource
+from salesops_ml.write_back_settings import WriteBack
 
 
 class _Loader(yaml.SafeLoader):
@@ -270,24 +271,6 @@ class Registry(Frozen):
     revenue_model: str = "revenue_forecast"
 
 
-class WriteBack(Frozen):
-    """Where scores are written: a SQL table by SQLAlchemy URL."""
-
-    target: Literal["sql"] = "sql"
-    url: str = "sqlite:///store/crm.db"
-    table: str = "salesops_scores"
-    min_change: float = Field(0.01, ge=0, le=1)
-    min_close_days: int = Field(7, ge=1)
-    bands: tuple[float, float, float] = (0.2, 0.5, 0.8)
-
-    @field_validator("bands")
-    @classmethod
-    def _rising(cls, value: tuple[float, float, float]) -> tuple[float, float, float]:
-        if not 0 < value[0] < value[1] < value[2] < 1:
-            raise ValueError("cut points must rise between 0 and 1; write such as [0.2, 0.5, 0.8]")
-        return value
-
-
 class Settings(Frozen):
     """All settings of one run."""
 
@@ -388,7 +371,7 @@ def _explain(problem: Any, origin: str) -> str:
     if problem["type"] == "extra_forbidden":
         return f"{origin}: `{place}` is not a setting; check its spelling and place"
     if problem["type"].startswith("union_tag"):
-        kinds = "synthetic, files, event_log"
+        kinds = "synthetic, files, event_log, sql, tryton, salesforce, hubspot, amocrm, bitrix24"
         return f"{origin}: `{place}.type` must be one of {kinds}; got {_shown(problem['input'])}"
     message = problem["msg"].removeprefix("Value error, ")
     got = "" if problem["type"] == "missing" else f"; got {_shown(problem['input'])}"

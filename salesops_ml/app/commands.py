@@ -218,23 +218,26 @@ def tune(
     return Told(done.words(), done.values())
 
 
-def score(settings: Settings, *, write: bool, dry_run: bool) -> Told:
-    """Scores of the open deals; with `write` into the CRM database, with `dry_run` only the plan."""
-    from salesops_ml.app.deployment import apply_plan, plan_scores, score_with_champion
-    from salesops_ml.scoring import render_plan
+def score(settings: Settings, *, write: bool, dry_run: bool, create_fields: bool = False) -> Told:
+    """Scores of the open deals; with `write` into the CRM, with `dry_run` only the plan."""
+    from salesops_ml.app.deployment import score_with_champion
+    from salesops_ml.app.write_back import write_scores
 
+    now = _now()
     with _open(settings) as (warehouse, as_of):
         scores, _ = score_with_champion(warehouse, settings, as_of=as_of)
         values: dict[str, Any] = {"as_of": as_of, "scores": _records(scores)}
         lines = [f"{len(scores):,} open deals scored as of {as_of}"]
         if write or dry_run:
-            target, plan = plan_scores(warehouse, scores, settings)
-            lines.append(render_plan(plan))
-            values["plan"] = plan.counts()
-        if write and not dry_run:
-            done = apply_plan(target, plan, run_id=f"score-{as_of:%Y%m%dT%H%M%S}", at=_now())
-            lines.append(f"written: {done.written:,} to {target.place}")
-            values["written"] = done.written
+            done = write_scores(
+                warehouse, scores, settings, run_id=f"score-{now:%Y%m%dT%H%M%S}", at=now,
+                dry_run=dry_run, create_fields=create_fields,
+            )  # fmt: skip
+            lines.append(done.text)
+            values["plan"] = done.counts
+            if done.written is not None:
+                lines.append(f"written: {done.written:,} to {done.place}")
+                values["written"] = done.written
     if not (write or dry_run):
         shown = ["deal_id", "p_win", "close_p50_date", "band", "reasons"]
         lines.append(_table(scores.sort_values("p_win", ascending=False)[shown].head(20), digits=3))

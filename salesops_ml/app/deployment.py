@@ -11,7 +11,6 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from salesops_ml.app.run_folder import RunFolder
-from salesops_ml.crm.sql_target import Applied, SqlTarget
 from salesops_ml.kpis import compute_kpis, recent_periods
 from salesops_ml.models import DealScores
 from salesops_ml.registry import (
@@ -23,7 +22,7 @@ from salesops_ml.registry import (
     promote,
     register,
 )
-from salesops_ml.scoring import WriteBackPlan, plan_write_back, score_open_deals
+from salesops_ml.scoring import score_open_deals
 from salesops_ml.settings import Settings
 from salesops_ml.snapshots import open_deals
 from salesops_ml.snapshots.features import CONTEXT
@@ -116,33 +115,6 @@ def kpis_by_model(
         periods=now,
     )  # fmt: skip
     return told[told["metric"].astype(str).str.startswith("weighted_pipeline_model")]
-
-
-def plan_scores(
-    warehouse: Warehouse, scores: pd.DataFrame, settings: Settings
-) -> tuple[SqlTarget, WriteBackPlan]:
-    """What would be written to the CRM database, held against what stands there."""
-    target = SqlTarget(settings.write_back.url, settings.write_back.table)
-    current = target.current()
-    deals = warehouse.table("deals")
-    closed = deals.filter(deals.status != "open").select("deal_id").to_pyarrow()["deal_id"]
-    gone = set(current["deal_id"]) & set(closed.to_pylist()) - set(scores["deal_id"])
-    plan = plan_write_back(
-        current,
-        scores,
-        min_change=settings.write_back.min_change,
-        min_close_days=settings.write_back.min_close_days,
-        closed=gone,
-    )
-    return target, plan
-
-
-def apply_plan(target: SqlTarget, plan: WriteBackPlan, *, run_id: str, at: datetime) -> Applied:
-    """Write the plan in one transaction, journalled."""
-    try:
-        return target.apply(plan, run_id=run_id, at=at)
-    finally:
-        target.dispose()
 
 
 def model_folder(folder: RunFolder) -> Path:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from salesops_ml.crm.delivery import Delivered, Delivery
 from salesops_ml.crm.outbox import Outbox
-from salesops_ml.crm.rollback import LEFT, SUFFIX, RolledBack, roll_back
+from salesops_ml.crm.rollback import LEFT, RESTORED, SUFFIX, RolledBack, roll_back
 from salesops_ml.crm.sql_rollback import journal_runs, roll_back_sql
 from salesops_ml.crm.sql_target import SqlTarget, Standing
 from salesops_ml.crm.target import Target
@@ -225,7 +225,7 @@ def undo_in(
     delivery = Delivery(outbox, target)
     done: RolledBack = roll_back(outbox, delivery, run_id, at=at, canary_share=share)
     check_delivered(done.delivered, target.place)
-    found = {**done.found, "restored": done.delivered.confirmed}
+    found = {**done.found, RESTORED: done.delivered.confirmed}
     return _told_back(run_id, target.place, found, done.left)
 
 

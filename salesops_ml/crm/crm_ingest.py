@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TypeAlias
@@ -41,6 +43,7 @@ from salesops_ml.schema import CanonicalTables
 from salesops_ml.settings import Settings
 from salesops_ml.warehouse import Landing, Warehouse, database_path, publish
 
+_LOG = logging.getLogger(__name__)
 Progress: TypeAlias = Callable[[int], None] | None
 
 
@@ -80,10 +83,13 @@ def ingest_crm(
 def land_crm(settings: Settings, source: CrmSource, *, progress: Progress = None) -> Landed:
     """Bring the landing up to date; nothing else changes."""
     vendor = vendor_of(source)
-    return land(
+    landed = land(
         vendor.feeds(source), landing_path(settings.warehouse), origin=_origin(source),
         place=str(getattr(source, "type", "the CRM")), progress=progress,
     )  # fmt: skip
+    if landed.new_columns:
+        _LOG.warning("the CRM has new columns: %s", ", ".join(landed.new_columns))
+    return landed
 
 
 def read_crm(settings: Settings, source: CrmSource, *, read_at: datetime) -> Draft:
@@ -116,9 +122,21 @@ def _whole(
 def _completed(
     draft: Draft, photos: pa.Table, tracked: frozenset[str], settings: Settings
 ) -> CanonicalTables:
-    draft = with_photographs(draft, photos, tracked=tracked)
+    draft = _with_expected_days(with_photographs(draft, photos, tracked=tracked), settings)
     base = settings.company.base_currency
     return complete_history(settle(draft, settings), base_currency=base, first_values=False)
+
+
+def _with_expected_days(draft: Draft, settings: Settings) -> Draft:
+    """The time allowed in each stage, which no CRM knows."""
+    agreed = settings.process.expected_days
+    if not agreed or "stages" not in draft.tables:
+        return draft
+    stages = draft.tables["stages"]
+    days = pa.array([agreed.get(name) for name in stages["stage"].to_pylist()], pa.float64())
+    if "expected_days" not in stages.column_names:
+        stages = stages.append_column("expected_days", days)
+    return replace(draft, tables={**draft.tables, "stages": stages})
 
 
 def _in_part(

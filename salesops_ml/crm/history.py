@@ -118,10 +118,27 @@ def _rates_of_moves(
     """The rate and the currency of each change; after a deal has closed, the rate of that day."""
     deals = tables.tables["deals"]
     at = pc.index_in(changes["deal_id"], deals["deal_id"].combine_chunks())
-    currencies, days = deals["currency"].take(at), changes["changed_at"]
+    currencies = _currencies_then(tables, changes, deals["currency"].take(at))
+    days = changes["changed_at"]
     if "closed_at" in deals.column_names:
         days = pc.min_element_wise(days, deals["closed_at"].take(at))
     return rates_on(tables.tables, currencies, days, base), currencies
+
+
+def _currencies_then(
+    tables: CanonicalTables, changes: pa.Table, today: pa.ChunkedArray
+) -> pa.ChunkedArray:
+    """The currency of each change's deal at that moment, where its history tells; else today's."""
+    recorded = conform("deal_changes", tables.tables["deal_changes"])
+    told = recorded.filter(pc.equal(recorded["field"], "currency")).to_pandas()
+    if told.empty:
+        return today
+    asked = changes.select(["deal_id", "changed_at"]).to_pandas()
+    asked = asked.assign(row=range(len(asked))).sort_values(["changed_at", "row"])
+    told = told.sort_values(_MOMENT)[["deal_id", "changed_at", "new_value"]]
+    found = pd.merge_asof(asked, told, on="changed_at", by="deal_id").sort_values("row")
+    then = pa.array(found["new_value"], pa.string(), from_pandas=True)
+    return pc.coalesce(pa.chunked_array([then]), today)
 
 
 def _in_company_money(tables: CanonicalTables, changes: pa.Table, base: str) -> pa.Table:

@@ -312,13 +312,19 @@ def _entries(world: _World) -> ir.Table:
 
 
 def _value(rows: Rows, field: ir.StringValue, world: _World) -> ir.StringValue:
-    """A property's value as its field's text: stages by name, money to the cent, days as days."""
+    """A property's value as its field's text: stages by name, money to the cent, days as days.
+
+    Only what is of a field is read as its kind: to try a name as a moment is slow.
+    """
     text = rows.text("value")
-    day = local_day(rows.moment("value"), world.around.time_zone).cast("string")
+    is_day, is_money = field == "expected_close_date", field.isin(["amount", "amount_base"])
+    moment = ibis.ifelse(is_day, text, ibis.null("string")).try_cast("timestamp('UTC')")
+    day = local_day(moment.cast("timestamp"), world.around.time_zone).cast("string")
+    money = ibis.ifelse(is_money, text, ibis.null("string")).try_cast("decimal(18, 2)")
     return ibis.cases(
         (field == STAGE, ibis.coalesce(rows.table["_stage"], text)),
-        (field.isin(["amount", "amount_base"]), text.try_cast("decimal(18, 2)").cast("string")),
-        (field == "expected_close_date", day),
+        (is_money, money.cast("string")),
+        (is_day, day),
         (field == "forecast_category", _category(text)),
         else_=text,
     )

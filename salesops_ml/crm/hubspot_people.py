@@ -77,8 +77,9 @@ def activities_of(tables: Tables, deals: Rows, options: CrmSource) -> dict[str, 
     served = _first_of(links, "activity_id", deals)
     tied = links.table.select(_tied=links.text("activity_id")).distinct()
     table = table.left_join(served, table.activity_id == served["_key"]).drop("_key")
-    of_the_gone = (table.activity_id == tied["_tied"]) & table.deal_id.isnull()
-    table = table.anti_join(tied, of_the_gone)
+    table = table.left_join(tied, table.activity_id == tied["_tied"])
+    of_the_gone = table["_tied"].notnull() & table.deal_id.isnull()
+    table = table.filter(~of_the_gone).drop("_tied")
     return {"activities": table.filter(~among(table.rep_id, options.integration_users))}
 
 

@@ -71,7 +71,7 @@ def _ingest_crm(
 
     changed = ingest_crm(settings, source, ingested_at=at, progress=progress)
     with Warehouse.open(settings.warehouse) as warehouse:
-        counts = [f'SELECT \'{name}\', count(*) FROM "{name}"' for name in warehouse.names()]
+        counts = [f"SELECT '{name}', count(*) FROM \"{name}\"" for name in warehouse.names()]
         told = warehouse.connection.con.execute(" UNION ALL ".join(counts)).fetchall()
         return IngestResult(changed, dict(told), warehouse.counts(), warehouse.rejects().num_rows)
 

@@ -23,7 +23,7 @@ from salesops_ml.scoring.plan import Action, Change
 
 SUFFIX = "-rollback"
 _MAY_STAND: tuple[State, ...] = ("sent", "ambiguous", "confirmed")
-RESTORED = "to restore"
+RESTORED = "restored"
 LEFT = "changed since, left as they are"
 OLD_ALREADY = "at their old value already"
 GONE_SINCE = "gone from the CRM"
@@ -35,7 +35,7 @@ class RolledBack:
 
     Attributes:
         delivered: what became of the changes back.
-        found: how many deals were to restore, changed since, at their old value, or gone.
+        found: how many deals had to be restored, were changed since, at their old value, or gone.
         left: some of the deals that somebody changed since.
     """
 

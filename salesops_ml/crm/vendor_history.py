@@ -106,5 +106,7 @@ def all_entries(found: Sequence[ir.Table]) -> ir.Table:
     """Entries from several histories as one table; none where there is no history."""
     if not found:
         types = {"string": pa.string(), "timestamp": pa.timestamp("us")}
-        return ibis.memtable(pa.schema([(n, types[kind]) for n, kind in ENTRY.items()]).empty_table())
+        return ibis.memtable(
+            pa.schema([(n, types[kind]) for n, kind in ENTRY.items()]).empty_table()
+        )
     return ibis.union(*found) if len(found) > 1 else found[0]

@@ -142,8 +142,8 @@ def conformance(
 
     Raises:
         ConfigError: a rule or a task of the drawing speaks of a stage that there is not.
-        SourceError: the drawing cannot be read. DataError: it cannot be followed, or a four-eyes rule
-            meets a log that does not say who did what.
+        SourceError: the drawing cannot be read. DataError: it cannot be followed. SchemaError: a
+            four-eyes rule meets a log that does not say who did what.
 
     Example:
         >>> import pandas as pd

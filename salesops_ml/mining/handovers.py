@@ -16,7 +16,7 @@ import numpy as np
 from salesops_ml.mining.clock import Clock
 from salesops_ml.mining.codes import distinct_pairs, recoded
 from salesops_ml.mining.dwell import share_at_end
-from salesops_ml.mining.step_reps import NOBODY, step_reps
+from salesops_ml.mining.resources import NOBODY, step_reps
 from salesops_ml.mining.steps import ENDED, Floats, Ints, Steps, as_steps
 from salesops_ml.mining.transitions import sum_known
 from salesops_ml.mining.visits import endings_after

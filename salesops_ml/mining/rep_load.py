@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from salesops_ml.mining.step_reps import NOBODY, step_reps
+from salesops_ml.mining.resources import NOBODY, step_reps
 from salesops_ml.mining.steps import LOST, NEVER, WON, Floats, Ints, Mask, Steps, as_steps
 
 if TYPE_CHECKING:

@@ -1,16 +1,19 @@
-"""Who did each event of a log: what rules about different people are checked by."""
+"""Who did each event of a log, and so held the deal."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from salesops_ml.errors import DataError, UsageError
+from salesops_ml.errors import DataError, SchemaError, UsageError
 from salesops_ml.mining.event_log import ACTIVITY, CASE, TIMESTAMP
 from salesops_ml.mining.steps import NEVER, Ints, Steps
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NOBODY = -1
 """Nobody is known to have done it."""
@@ -26,7 +29,7 @@ def people_of(log: Any, steps: Steps) -> tuple[Ints, tuple[str, ...]]:
         steps: see `as_steps`.
 
     Raises:
-        DataError: the log does not say who did what.
+        SchemaError: the log does not say who did what.
         UsageError: `log` is not what `steps` was made from.
 
     Example:
@@ -42,9 +45,9 @@ def people_of(log: Any, steps: Steps) -> tuple[Ints, tuple[str, ...]]:
     case, activity, who = ("case_id", "activity", "rep_id") if own else (CASE, ACTIVITY, RESOURCE)
     moment, turn = ("entered_at", "position") if own else (TIMESTAMP, None)
     if who not in _columns(log):
-        raise DataError(
-            f"the log has no column `{who}`, so that nobody knows who did what; add it, or take the "
-            "`four_eyes` rules out of `process.conformance`"
+        raise SchemaError(
+            f"the log has no column `{who}`, so that nobody knows who did what; add it, or leave out "
+            "what asks for it, such as the `four_eyes` rules of `process.conformance`"
         )
     rows = _selected(log, [case, activity, who, moment, *([turn] if turn else [])])
     at = pc.cast(rows[moment], pa.timestamp("us", rows[moment].type.tz), safe=False)
@@ -66,6 +69,43 @@ def people_of(log: Any, steps: Steps) -> tuple[Ints, tuple[str, ...]]:
     rank = np.argsort(np.argsort(np.array(texts, dtype=object))) if texts else np.zeros(0, int)
     known = np.append(rank, NOBODY).astype(np.int64)
     return known[codes], tuple(sorted(texts))
+
+
+def step_reps(
+    log: Any, steps: Steps, kinds: pd.DataFrame | None = None
+) -> tuple[Ints, tuple[str, ...]]:
+    """(n,) code of the rep at each row of `steps`, `NOBODY` where none is known, and the reps' ids.
+
+    Args:
+        log: what `steps` was made of, see `people_of`; not read where `kinds` is given.
+        steps: the log as `as_steps` gives it.
+        kinds: a row per event in the order of (case, time) with a column `rep`, as `segments` gives it.
+
+    Raises:
+        SchemaError: neither the log nor `kinds` says who acted. DataError: `kinds` has another number
+            of rows. UsageError: the log is given as `Steps`, which know no reps, without `kinds`.
+    """
+    import pandas as pd
+
+    if kinds is None:
+        if isinstance(log, Steps):
+            raise UsageError(
+                "`log`: `Steps` do not say who acted; give `kinds` with a column `rep`"
+            )
+        return people_of(log, steps)
+    held = _of_kinds(kinds, steps)
+    codes, names = pd.factorize(held.astype("string").astype(object), sort=True)
+    return np.where(codes < 0, NOBODY, codes).astype(np.int64), tuple(str(one) for one in names)
+
+
+def _of_kinds(kinds: pd.DataFrame, steps: Steps) -> pd.Series[Any]:
+    if "rep" not in kinds.columns:
+        raise SchemaError("`kinds` has no column `rep`; give what `segments` returns")
+    if len(kinds) != len(steps.case):
+        raise DataError(
+            f"`kinds` has {len(kinds)} rows for a log of {len(steps.case)} events; give one an event"
+        )
+    return kinds["rep"]
 
 
 def _columns(log: Any) -> list[str]:

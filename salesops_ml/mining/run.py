@@ -7,8 +7,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from salesops_ml.errors import ConfigError
 from salesops_ml.mining.bottlenecks import bottlenecks
 from salesops_ml.mining.causes import causes
@@ -26,6 +24,7 @@ from salesops_ml.mining.performance_spectrum import performance_spectrum
 from salesops_ml.mining.ping_pong import ping_pong
 from salesops_ml.mining.recommendations import recommendations
 from salesops_ml.mining.rep_load import rep_load
+from salesops_ml.mining.resources import step_reps
 from salesops_ml.mining.rework import rework
 from salesops_ml.mining.rules import rule_list
 from salesops_ml.mining.segments import segments
@@ -232,10 +231,9 @@ def _held(asked: _Asked, warehouse: Warehouse) -> Conformance | None:
     if not (process.conformance.any_rule or process.model) or not len(asked.steps.case):
         return None
     stages = warehouse.table("stages").select("stage").distinct().to_pyarrow()["stage"].to_pylist()
-    reps = asked.kinds["rep"]
-    codes = np.asarray(reps.astype("category").cat.codes, dtype=np.int64)
+    people, _ = step_reps(asked.steps, asked.steps, asked.kinds)
     return conformance(
-        asked.steps, process, clock=asked.clock, people=codes, stages=sorted(map(str, stages))
+        asked.steps, process, clock=asked.clock, people=people, stages=sorted(map(str, stages))
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import astuple, dataclass
 from datetime import date, datetime
 from typing import Any
 
@@ -53,7 +53,7 @@ class Score:
 
     def to_json(self) -> str:
         """The fields as text, for the journal."""
-        return json.dumps(asdict(self), default=str, ensure_ascii=False)
+        return json.dumps(vars(self), default=str, ensure_ascii=False)
 
 
 def score_of(row: Mapping[Any, Any]) -> Score:
@@ -84,7 +84,15 @@ def score_from_json(text: str) -> Score:
         True
     """
     found = json.loads(text)
-    return score_of(dict(zip(FIELDS, found.values(), strict=True)))
+    closes, at = found["close_p50"], found["scored_at"]
+    return Score(
+        win_probability=found["win_probability"],
+        close_p50=None if closes is None else date.fromisoformat(closes),
+        band=found["band"],
+        reasons=found["reasons"],
+        scored_at=None if at is None else datetime.fromisoformat(at),
+        model_version=found["model_version"],
+    )
 
 
 def scores_by_deal(scores: pd.DataFrame) -> dict[str, Score]:

@@ -113,6 +113,19 @@ def test_company_money_has_the_history_of_the_amount_at_each_days_rate() -> None
     ]  # fmt: skip
 
 
+def test_an_amount_is_valued_in_the_currency_that_the_deal_had_then() -> None:
+    changes = [
+        change("a", "currency", 1, None, "USD"), change("a", "currency", 7, "USD", "EUR"),
+        change("a", "amount", 5, "100.00", "200.00"), change("a", "amount", 9, "200.00", "300.00"),
+    ]  # fmt: skip
+    rates = pa.table({"currency": ["USD"], "day": [date(2026, 1, 1)], "rate": [0.5]})
+    tables = world(changes, exchange_rates=conform("exchange_rates", rates))
+    done = complete_history(tables, base_currency="EUR", first_values=False)
+    assert [(day, new) for _, day, _, new in told(done, "amount_base")] == [
+        (5, "100.00"), (9, "300.00"),
+    ]  # fmt: skip
+
+
 def closings(events: list[tuple[str, int, str]], stages: list[dict[str, Any]]) -> CanonicalTables:
     deals = [
         {"deal_id": "a", "status": "won", "pipeline": "p", "closed_at": datetime(2026, 1, 20)},

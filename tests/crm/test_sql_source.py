@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
@@ -280,3 +282,27 @@ def test_airbytes_nested_lists_become_rows(tmp_path: Path) -> None:
             told = desk.stored(name)
             told = [{**row, "rep_id": None} for row in told] if name == "stage_events" else told
             assert found == told, name
+
+
+def test_the_command_says_it_in_one_line_with_exit_code_1(tmp_path: Path) -> None:
+    landed(tmp_path, deals=DEALS)
+    told = {"source": {"type": "sql", "url": "duckdb:///landed.duckdb", "layout": "dlt_salesforce"},
+            "warehouse": "duckdb:///store/w.duckdb"}  # fmt: skip
+    (tmp_path / "crm.yaml").write_text(json.dumps(told))
+    command = [sys.executable, "-m", "salesops_ml.cli", "ingest", "--config", "crm.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "no table `Opportunity`, which dlt lands" in done.stderr
+    assert not (tmp_path / "store" / "w.duckdb").exists()
+
+
+def test_agreed_days_stand_in_the_stages(tmp_path: Path) -> None:
+    desk = CrmDesk(tmp_path, "salesforce")
+    rows = vendor_rows("salesforce", SIZE)
+    deals = [row for row in rows["Opportunity"] if row["CurrencyIsoCode"] == "EUR"]
+    desk.sync({"Opportunity": deals, "OpportunityStage": rows["OpportunityStage"]})
+    told = desk.settings.model_dump(mode="json") | {"process": {"expected_days": {"Lead": 9}}}
+    ingest(parse(told), ingested_at=datetime(2026, 11, 27))
+    found = {row["stage"]: row["expected_days"] for row in desk.stored("stages")}
+    assert (found["Lead"], found["Contract"]) == (9.0, None)

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from salesops_ml.errors import DataError, UsageError
+from salesops_ml.errors import SchemaError, UsageError
 from salesops_ml.mining.event_log import event_log
 from salesops_ml.mining.resources import NOBODY, people_of
 from salesops_ml.mining.steps import as_steps
@@ -58,7 +58,7 @@ def test_the_warehouse_log_knows_its_reps(company: Warehouse) -> None:
 
 def test_a_log_without_people_and_another_log_are_named() -> None:
     log = made_log(5, 1)
-    with pytest.raises(DataError, match=r"no column `org:resource`.*`four_eyes`"):
+    with pytest.raises(SchemaError, match=r"no column `org:resource`.*`four_eyes`"):
         people_of(log, as_steps(log))
     other = with_people(2)
     with pytest.raises(UsageError, match="is not the log that `steps` was made from"):
