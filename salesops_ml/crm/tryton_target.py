@@ -7,7 +7,7 @@ A chunk is one transaction at Tryton: all of it stands, or none. A deal that Try
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from salesops_ml.crm.target import GONE, Done, FieldProblem, Outcome, Standing
 from salesops_ml.crm.targets import connection_of
 from salesops_ml.crm.tryton_rpc import LIMITS, OPPORTUNITY, Tryton
 from salesops_ml.crm_settings import TrytonSource
-from salesops_ml.errors import UsageError
+from salesops_ml.errors import Refused, UsageError
 from salesops_ml.scoring.fields import FIELDS, Score, score_of
 from salesops_ml.scoring.plan import Change
 from salesops_ml.settings import Settings
@@ -117,14 +117,16 @@ class TrytonTarget:
         return [] if field is None else [field]
 
     def _not_writable(self, names: Sequence[str]) -> list[FieldProblem]:
-        models = self._tryton.read("model.ir.model.access.get_access", [OPPORTUNITY])
-        fields = self._tryton.read("model.ir.model.field.access.get_access", [OPPORTUNITY])
-        of_model = _may_write(models.get(OPPORTUNITY) or {})
-        of_fields = fields.get(OPPORTUNITY) or {}
-        return [
-            FieldProblem(name, "read_only", _no_right(self._source.user))
-            for name in names if not (of_model and _may_write(of_fields.get(name) or {}))
-        ]  # fmt: skip
+        """Fields that Tryton refuses to be written in no record at all: a write without effect."""
+        refused = [name for name in names if not self._may_write([name])] if names else []
+        return [FieldProblem(name, "read_only", _no_right(self._source.user)) for name in refused]
+
+    def _may_write(self, names: Sequence[str]) -> bool:
+        try:
+            self._tryton.read(f"model.{OPPORTUNITY}.write", [], dict.fromkeys(names))
+        except Refused:
+            return False
+        return True
 
 
 _ACTIVATE = (
@@ -143,15 +145,9 @@ def _other_kind(name: str, kind: str) -> str:
 
 def _no_right(user: str) -> str:
     return (
-        f"give user `{user}` the right to write sale opportunities (the group `Opportunity`), and no "
+        f"give user `{user}` the right to write sale opportunities (the group `Sale Opportunity`), and no "
         "field access rule that forbids this field"
     )
-
-
-def _may_write(access: Mapping[str, Any]) -> bool:
-    """What no rule speaks of is allowed."""
-    told = access.get("write")
-    return True if told is None else bool(told)
 
 
 def _is_number(deal: str) -> bool:

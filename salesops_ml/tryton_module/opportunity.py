@@ -1,4 +1,8 @@
-"""The fields of scores, shown to people and written by software alone."""
+"""The fields of scores, shown to people and written by software.
+
+Only the form makes them read-only: Tryton lets nobody write a field that is so itself, the connector's
+user neither. Whoever else must not write them is kept out by a field access rule of Tryton's.
+"""
 
 # mypy: ignore-errors
 from __future__ import annotations
@@ -13,22 +17,16 @@ class SaleOpportunity(metaclass=PoolMeta):
     __name__ = "sale.opportunity"
 
     salesops_win_probability = fields.Float(
-        "Win Probability", digits=(1, 6), readonly=True,
+        "Win Probability", digits=(1, 6),
         help="Chance of winning within the model's horizon, 0 to 1.",
     )  # fmt: skip
     salesops_close_p50 = fields.Date(
-        "Likely Close", readonly=True, help="Median day of winning, given that it is won."
+        "Likely Close", help="Median day of winning, given that it is won."
     )
-    salesops_score_band = fields.Char(
-        "Score Band", readonly=True, help="Very low, low, medium or high."
-    )
-    salesops_reasons = fields.Text("Reasons", readonly=True, help="Why the chance is what it is.")
-    salesops_scored_at = fields.DateTime(
-        "Scored At", readonly=True, help="When it was scored, UTC."
-    )
-    salesops_model_version = fields.Char(
-        "Model Version", readonly=True, help="The model that scored it."
-    )
+    salesops_score_band = fields.Char("Score Band", help="Very low, low, medium or high.")
+    salesops_reasons = fields.Text("Reasons", help="Why the chance is what it is.")
+    salesops_scored_at = fields.DateTime("Scored At", help="When it was scored, UTC.")
+    salesops_model_version = fields.Char("Model Version", help="The model that scored it.")
 
     @classmethod
     def copy(cls, opportunities, default=None):
