@@ -68,7 +68,7 @@ def moments_of(
     last = max((times[-1] for times in by_record.values()), default=datetime.min)
     spans = []
     for record, times in by_record.items():
-        ends = [at - _TICK for at in times[1:]] + [last]
+        ends = [at - _TICK for at in times[1:]] + [last + _TICK]
         spans += [(end, at, record) for at, end in zip(times, ends, strict=True)]
     spans = [span for span in spans if since is None or span[1] >= since]
     spans.sort()

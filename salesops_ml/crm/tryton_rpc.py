@@ -115,7 +115,10 @@ class _Session:
             raise _no_login(source, self.door.place, error) from None
         found = answer.get("result") if isinstance(answer, dict) else None
         if not found:
-            raise Refused(f"{self.door.place}: no session was given; {_said_of(answer)}")
+            raise Refused(
+                f"{self.door.place}: Tryton opened no session ({_said_of(answer)}); is "
+                f"`{source.database}` a database that this server was started with (trytond -d)?"
+            )
         user, token = found[0], Secret(str(found[1]))
         shown = f"{source.user}:{user}:{token.reveal()}".encode()
         header = base64.b64encode(shown).decode()

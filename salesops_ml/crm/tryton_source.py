@@ -20,11 +20,12 @@ from salesops_ml.crm_settings import TrytonSource, is_own_field
 from salesops_ml.errors import SourceError
 
 PAGE = 1_000
+IDS = 5_000
+"""Ids a call; so many records share the moments at which their history is asked for."""
 MODIFIED = "modified"
 """Our name of when a record was last saved; the cursor."""
 OVERLAP = timedelta(minutes=10)
 """A save is stamped when its transaction begins, so one that took long may appear after later ones."""
-_HISTORY_BATCH = 5_000
 
 OPPORTUNITY_FIELDS = (
     "number", "party", "employee", "company", "currency", "amount", "start_date", "end_date", "state",
@@ -87,15 +88,14 @@ class _Reader:
 
     def history(self, since: str | None) -> Iterator[list[dict[str, Any]]]:
         with closing(Tryton(self.source)) as tryton:
-            found = _ids(tryton, OPPORTUNITY, _changed(since))
-            for start in range(0, len(found), _HISTORY_BATCH):
-                part = found[start : start + _HISTORY_BATCH]
+            for part in _ids(tryton, OPPORTUNITY, _changed(since)):
                 for rows in history_rows(tryton, part, self.history_fields, since=_from(since)):
                     yield [_stamped(row) for row in rows]
 
     def ids(self, _: Any) -> Iterator[list[dict[str, Any]]]:
         with closing(Tryton(self.source)) as tryton:
-            yield [{"id": one} for one in _ids(tryton, OPPORTUNITY, [])]
+            for page in _ids(tryton, OPPORTUNITY, []):
+                yield [{"id": one} for one in page]
 
     def states(self, _: Any) -> Iterator[list[dict[str, Any]]]:
         with closing(Tryton(self.source)) as tryton:
@@ -159,14 +159,17 @@ def _pages(
         after = last
 
 
-def _ids(tryton: Tryton, model: str, domain: list[Any]) -> list[int]:
-    found: list[int] = []
+def _ids(tryton: Tryton, model: str, domain: list[Any]) -> Iterator[list[int]]:
+    """Pages of the ids of a domain."""
+    after = 0
     while True:
-        wanted = [["id", ">", found[-1] if found else 0], *domain]
-        ids = tryton.read(f"model.{model}.search", wanted, 0, 10 * PAGE, [["id", "ASC"]])
-        found += ids
-        if len(ids) < 10 * PAGE:
-            return found
+        wanted = [["id", ">", after], *domain]
+        ids = tryton.read(f"model.{model}.search", wanted, 0, IDS, [["id", "ASC"]])
+        if ids:
+            yield ids
+        if len(ids) < IDS:
+            return
+        after = ids[-1]
 
 
 def _from(since: str | None) -> datetime | None:

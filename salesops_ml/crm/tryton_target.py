@@ -58,9 +58,8 @@ class TrytonTarget:
         return LIMITS
 
     def as_stored(self, score: Score) -> Score:
-        """Tryton takes white space off both ends of text."""
-        texts = ("band", "reasons", "model_version")
-        told = {name: getattr(score, name) for name in texts}
+        """Tryton takes white space off both ends of short texts."""
+        told = {name: getattr(score, name) for name in ("band", "model_version")}
         return replace(score, **{n: v if v is None else v.strip() for n, v in told.items()})
 
     def missing_fields(self) -> list[FieldProblem]:
@@ -145,8 +144,8 @@ def _other_kind(name: str, kind: str) -> str:
 
 def _no_right(user: str) -> str:
     return (
-        f"give user `{user}` the right to write sale opportunities (the group `Sale Opportunity`), and no "
-        "field access rule that forbids this field"
+        f"give user `{user}` the right to write sale opportunities (the group `Sale Opportunity`), "
+        "and no field access rule that forbids this field"
     )
 
 

@@ -6,13 +6,15 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
 from collections import defaultdict
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -48,7 +50,7 @@ class TrytonWorld:
         self._server: subprocess.Popen[bytes] | None = None
 
     def make(self, *modules: str) -> None:
-        """Create the database with these modules, or activate more."""
+        """Create the database with these modules."""
         (self.folder / "db" / f"{DATABASE}.sqlite").touch()
         self._run(
             [self._program("trytond-admin"), "-c", str(self.config), "-d", DATABASE,
@@ -61,11 +63,18 @@ class TrytonWorld:
         script = [str(_HERE / "tryton_company.py"), str(self.config), DATABASE]
         self._run([sys.executable, *script, str(self.folder / "story.json")])
 
-    def start(self) -> None:
+    def copy_without(self, database: str, module: str) -> None:
+        """Another database, the same but for a module that is not activated there."""
+        place = self.folder / "db" / f"{database}.sqlite"
+        shutil.copyfile(self.folder / "db" / f"{DATABASE}.sqlite", place)
+        with closing(sqlite3.connect(place)) as raw, raw:
+            raw.execute("UPDATE ir_module SET state = 'not activated' WHERE name = ?", [module])
+
+    def start(self, *databases: str) -> None:
         """Start the server; wait until it answers."""
         log = (self.folder / "server.log").open("ab")
         self._server = subprocess.Popen(
-            [self._program("trytond"), "-c", str(self.config), "-d", DATABASE],
+            [self._program("trytond"), "-c", str(self.config), "-d", *databases],
             env=self.environment, stdout=log, stderr=log,
         )  # fmt: skip
         asked = json.dumps({"id": 1, "method": "common.server.version", "params": []}).encode()
