@@ -7,8 +7,8 @@ stand, are read whole, so that what was deleted is noticed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from salesops_ml.crm import tryton_mapping
@@ -65,7 +65,7 @@ def feeds(source: TrytonSource) -> Sequence[Feed]:
 
 
 class _Reader:
-    """Reads one table at a time; each read is a session of its own."""
+    """Reads the tables, all in one session that the first of them opens."""
 
     def __init__(self, source: TrytonSource) -> None:
         self.source = source
@@ -80,44 +80,43 @@ class _Reader:
         self.fields = _once(OPPORTUNITY_FIELDS, custom, canonical.values())
         self.history_fields = _once(HISTORY_FIELDS, over_time, product, tracked)
 
+    @cached_property
+    def tryton(self) -> Tryton:
+        """The session."""
+        return Tryton(self.source)
+
     def opportunities(self, since: str | None) -> Iterator[list[dict[str, Any]]]:
-        with closing(Tryton(self.source)) as tryton:
-            self._refuse_unknown(tryton)
-            for rows in _pages(tryton, OPPORTUNITY, self.fields, _changed(since)):
-                yield [_stamped(row) for row in rows]
+        self._refuse_unknown(self.tryton)
+        for rows in _pages(self.tryton, OPPORTUNITY, self.fields, _changed(since)):
+            yield [_stamped(row) for row in rows]
 
     def history(self, since: str | None) -> Iterator[list[dict[str, Any]]]:
-        with closing(Tryton(self.source)) as tryton:
-            for part in _ids(tryton, OPPORTUNITY, _changed(since)):
-                for rows in history_rows(tryton, part, self.history_fields, since=_from(since)):
-                    yield [_stamped(row) for row in rows]
+        for part in _ids(self.tryton, OPPORTUNITY, _changed(since)):
+            for rows in history_rows(self.tryton, part, self.history_fields, since=_from(since)):
+                yield [_stamped(row) for row in rows]
 
     def ids(self, _: Any) -> Iterator[list[dict[str, Any]]]:
-        with closing(Tryton(self.source)) as tryton:
-            for page in _ids(tryton, OPPORTUNITY, []):
-                yield [{"id": one} for one in page]
+        for page in _ids(self.tryton, OPPORTUNITY, []):
+            yield [{"id": one} for one in page]
 
     def states(self, _: Any) -> Iterator[list[dict[str, Any]]]:
-        with closing(Tryton(self.source)) as tryton:
-            told = tryton.read(f"model.{OPPORTUNITY}.fields_get", ["state"])["state"]["selection"]
-            yield [
-                {"state": state, "label": label, "position": at}
-                for at, (state, label) in enumerate(told) if state
-            ]  # fmt: skip
+        told = self.tryton.read(f"model.{OPPORTUNITY}.fields_get", ["state"])["state"]["selection"]
+        yield [
+            {"state": state, "label": label, "position": at}
+            for at, (state, label) in enumerate(told) if state
+        ]  # fmt: skip
 
     def parties(self, since: str | None) -> Iterator[list[dict[str, Any]]]:
         fields = ("name", "create_date", "write_date")
-        with closing(Tryton(self.source)) as tryton:
-            for rows in _pages(tryton, "party.party", fields, _changed(since)):
-                yield [_stamped(row) for row in rows]
+        for rows in _pages(self.tryton, "party.party", fields, _changed(since)):
+            yield [_stamped(row) for row in rows]
 
     def whole(
         self, model: str, fields: Sequence[str]
     ) -> Callable[[Any], Iterator[list[dict[str, Any]]]]:
         def read(_: Any) -> Iterator[list[dict[str, Any]]]:
-            with closing(Tryton(self.source)) as tryton:
-                for rows in _pages(tryton, model, fields, []):
-                    yield [_flat(row) for row in rows]
+            for rows in _pages(self.tryton, model, fields, []):
+                yield [_flat(row) for row in rows]
 
         return read
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
-from datetime import date, datetime
+from contextlib import AbstractContextManager, closing
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from salesops_ml.crm import ingest
 from salesops_ml.crm.delivery import SPOILED
 from salesops_ml.crm.limits import Backoff
 from salesops_ml.crm.target import GONE, Done
@@ -25,6 +27,7 @@ from salesops_ml.crm_settings import TrytonSource
 from salesops_ml.errors import Refused, SourceError, WriteBackError
 from salesops_ml.scoring.fields import Score
 from salesops_ml.scoring.plan import Change
+from salesops_ml.settings import load
 from tests.end_to_end.conftest import Workspace
 from tests.end_to_end.tryton_world import ADMIN, DATABASE, TrytonWorld, needs_tryton, story_of
 
@@ -60,11 +63,16 @@ class Desk:
         write_back: dict[str, Any] = {"target": "tryton"}
         if connection is not None:
             write_back["connection"] = {k: v for k, v in source.items() if k != "type"} | connection
-        told = {**SMALL, "source": source, "warehouse": f"duckdb:///store/{warehouse}.duckdb",
+        told = {**SMALL, "source": source, "warehouse": f"duckdb:///{self.workspace.path}/store/{warehouse}.duckdb",
                 "write_back": write_back}  # fmt: skip
         place = self.workspace.path / "configs" / f"{name}.yaml"
         place.write_text(yaml.safe_dump(told))
         return f"configs/{name}.yaml"
+
+    def ingest(self, config: str) -> None:
+        """Load what a configuration names, now."""
+        settings = load(self.workspace.path / config)
+        ingest(settings, ingested_at=datetime.now(UTC).replace(tzinfo=None))
 
     def source(self, **more: Any) -> TrytonSource:
         """How the server is reached, for calls without the command line."""
@@ -204,6 +212,14 @@ def test_one_deal_that_is_gone_spoils_its_chunk_and_nothing_of_it_is_written(des
     assert target.read([open_deal]) == before
 
 
+def test_a_session_that_ran_out_is_opened_again(desk: Desk) -> None:
+    target = TrytonTarget(desk.source())
+    before = target.read(["1"])
+    with closing(sqlite3.connect(desk.world.folder / "db" / f"{DATABASE}.sqlite")) as raw, raw:
+        assert raw.execute("DELETE FROM ir_session").rowcount
+    assert target.read(["1"]) == before
+
+
 def test_who_may_not_write_is_told_before_the_first_write(desk: Desk) -> None:
     with pytest.raises(WriteBackError, match="give user `reader` the right") as refused:
         check_fields(TrytonTarget(desk.source(user="reader")))
@@ -215,11 +231,11 @@ def test_change_by_change_ends_where_a_full_load_ends(desk: Desk) -> None:
     """People edit by Tryton's own client; what was written by us, and by our user, is no history."""
     before = {name: desk.rows(name) for name in ("stage_events", "deal_changes")}
     crm, fresh = "configs/crm.yaml", desk.config("fresh", warehouse="fresh")
-    desk.workspace.salesops("ingest", "--config", crm)
+    desk.ingest(crm)
     assert {name: desk.rows(name) for name in before} == before
     edited = _edit(desk)
-    desk.workspace.salesops("ingest", "--config", crm)
-    desk.workspace.salesops("ingest", "--config", fresh)
+    desk.ingest(crm)
+    desk.ingest(fresh)
     for name in ("deals", "stages", "stage_events", "deal_changes", "accounts", "reps",
                  "exchange_rates", "deal_daily"):  # fmt: skip
         assert desk.rows(name) == desk.rows(name, "fresh"), name
