@@ -198,3 +198,41 @@ def test_an_opened_deal_is_open_again() -> None:
         "lead",
     ]
     assert done["deal_daily"]["stage"].tolist() == ["lead"]
+
+
+def test_fields_of_a_company_s_own_become_attributes_with_their_past() -> None:
+    landed_tables = tables([
+        ("2026-01-01T08:00:00", "lead", "10.00", "8"),
+        ("2026-01-05T08:00:00", "lead", "10.00", "8"),
+    ])  # fmt: skip
+    for name, values in (("opportunities", ["Acme"]), ("opportunity_history", [None, "Acme"])):
+        rows = landed_tables[name].execute()
+        landed_tables[name] = ibis.memtable(
+            rows.assign(x_rival=pd.array(values, "string"), x_campaign="spring")
+        )
+    custom = {
+        "rival": {"column": "x_rival", "known": "over_time"},
+        "campaign": {"column": "x_campaign", "known": "at_creation"},
+    }
+    options = parse(source(custom_fields=custom, pipelines=["Dunder"])).source
+    found = map_tryton(landed_tables, options, Surroundings("EUR", "UTC", date(2026, 7, 1)))
+    deal = found["deals"].execute().iloc[0]
+    assert (deal["x_rival"], deal["x_campaign"]) == ("Acme", "spring")
+    past = found["deal_changes"].execute().query("field == 'rival'")
+    assert past[["changed_at", "new_value"]].values.tolist() == [
+        [pd.Timestamp("2026-01-05 08:00"), "Acme"]
+    ]
+    elsewhere = parse(source(custom_fields=custom, pipelines=["Sabre"])).source
+    none = map_tryton(landed_tables, elsewhere, Surroundings("EUR", "UTC", date(2026, 7, 1)))
+    assert none["deals"].execute().empty
+    assert none["stage_events"].execute().empty
+
+
+def test_a_deleted_opportunity_is_gone_with_its_history() -> None:
+    landed_tables = tables([("2026-01-01T08:00:00", "lead", "10.00", "8")])
+    rows = landed_tables["opportunity_ids"].execute()
+    landed_tables["opportunity_ids"] = ibis.memtable(rows.assign(_deleted=True))
+    options = parse(source()).source
+    found = map_tryton(landed_tables, options, Surroundings("EUR", "UTC", date(2026, 7, 1)))
+    for name in ("deals", "stage_events", "deal_changes", "deal_daily"):
+        assert found[name].execute().empty
