@@ -163,13 +163,29 @@ def is_own_field(name: str) -> bool:
 
 
 class TrytonSource(CrmSource):
-    """A Tryton server, by JSON-RPC; the user needs to read sale opportunities and their history."""
+    """A Tryton server, by JSON-RPC; the user needs to read sale opportunities and their history.
+
+    The user's own changes are no history: give the connector a user of its own. `probability_field:
+    conversion_probability` makes write-back set Tryton's own probability beside the fields of ours;
+    unless it is named so, no field that people edit is written.
+    """
 
     type: Literal["tryton"]
     url: WebAddress
     database: str
     user: str
     password: Secret
+    probability_field: Literal["conversion_probability"] | None = None
+
+    @model_validator(mode="after")
+    def _nothing_written_is_read(self) -> TrytonSource:
+        read = [field.column or name for name, field in self.custom_fields.items()]
+        if self.probability_field in {*read, *self.canonical_fields.values()}:
+            raise ValueError(
+                f"`{self.probability_field}` is written by us (`probability_field`); learning from "
+                "it would be learning from ourselves"
+            )
+        return self
 
 
 class SalesforceSource(CrmSource):

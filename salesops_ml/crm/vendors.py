@@ -19,6 +19,7 @@ from salesops_ml.crm_settings import CrmSource
 from salesops_ml.errors import ConfigError
 
 VENDORS: dict[str, str] = {
+    "tryton": "salesops_ml.crm.tryton_source:VENDOR",
     "sql": "salesops_ml.crm.sql_source:VENDOR",
 }
 """`source.type` -> module and name of its `Vendor`; nothing is imported before it is asked for."""
