@@ -18,7 +18,7 @@ from salesops_ml.crm.http_door import Answer, BearerLogin, HttpDoor, Login, Rene
 from salesops_ml.crm.limits import Backoff, Clock, Limits
 from salesops_ml.crm.secrets import Secret, mask, read_secret
 from salesops_ml.crm_settings import SalesforceSource
-from salesops_ml.errors import Refused, RemoteError, SourceError, Throttled
+from salesops_ml.errors import NotSent, Refused, RemoteError, SourceError, Throttled
 
 PAGE = 2_000
 """Most rows that a query gives a call."""
@@ -150,6 +150,8 @@ class Org:
     def _no_token(self, answer: Answer) -> RemoteError | None:
         if answer.status not in (400, 401):
             return None
+        if error_of(answer)[0] == "INVALID_SESSION_ID":
+            return NotSent(f"{mask(self._source.url)}: gives no token just now")
         told = _json(answer)
         code = told.get("error", "") if isinstance(told, Mapping) else ""
         why = (

@@ -66,8 +66,7 @@ def finish(org: Org, job: str) -> dict[str, str | None]:
     wait_for(org, job)
     done = {row["sf__Id"]: None for row in _rows(org, job, "successfulResults")}
     refused = {
-        row.get("Id") or row["sf__Id"]: row["sf__Error"]
-        for row in _rows(org, job, "failedResults")
+        row.get("Id") or row["sf__Id"]: row["sf__Error"] for row in _rows(org, job, "failedResults")
     }
     return {**done, **refused}
 

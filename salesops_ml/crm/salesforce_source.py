@@ -67,8 +67,8 @@ OBJECTS: dict[str, tuple[str, ...]] = {
 """What is read of each kind of record, where the org has it and the user may see it."""
 
 NEEDED = ("Opportunity", "OpportunityStage")
-KEPT_BY = {"OpportunityHistory": "CreatedDate", "OpportunityFieldHistory": "CreatedDate"}
-"""The time by which histories are read: they are never changed."""
+KEPT_BY = {"OpportunityFieldHistory": "CreatedDate"}
+"""The time by which a history is read that has no `SystemModstamp`; its rows never change."""
 AGAIN = timedelta(minutes=10)
 
 

@@ -31,7 +31,7 @@ from salesops_ml.crm.salesforce_rights import create_own_fields
 from salesops_ml.crm.target import GONE, Done, Failed, FieldProblem, Outcome, Standing
 from salesops_ml.crm.targets import connection_of, pace_book
 from salesops_ml.crm_settings import SalesforceSource
-from salesops_ml.errors import Ambiguous, NotSent, RemoteError
+from salesops_ml.errors import Ambiguous, RemoteError
 from salesops_ml.scoring.fields import Score
 from salesops_ml.scoring.plan import Change
 from salesops_ml.settings import Settings
