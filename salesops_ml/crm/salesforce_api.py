@@ -149,7 +149,7 @@ class Org:
 
     def _no_token(self, answer: Answer) -> RemoteError | None:
         if answer.status not in (400, 401):
-            return None
+            return self._explain(answer)
         if error_of(answer)[0] == "INVALID_SESSION_ID":
             return NotSent(f"{mask(self._source.url)}: gives no token just now")
         told = _json(answer)

@@ -1,4 +1,4 @@
-"""Salesforce read by its API gives what its twin holds, in full, change by change, and on a bad network."""
+"""Salesforce read by its API gives what its twin holds: whole, change by change, on a bad network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from salesops_ml.crm.twin_server import TwinServer
 from salesops_ml.errors import Refused, SourceError
 from tests.crm.crm_desk import LOADED_AT, CrmDesk, vendor_rows
 from tests.crm.crm_edits import BOT, SalesforceEdits
-from tests.crm.salesforce_desk import ApiDesk, connection
+from tests.crm.salesforce_desk import ApiDesk
+from tests.crm.salesforce_plug import connection
 from tests.crm.test_crm_incremental import refuse_unequal, small
 
 
