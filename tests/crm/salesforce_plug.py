@@ -33,3 +33,8 @@ def open_target(
 def open_bulk_target(url: str, *, clock: Clock, pace_book: Path) -> SalesforceTarget:
     """The same, with Bulk jobs for all but the smallest chunks."""
     return open_target(url, clock=clock, pace_book=pace_book, bulk_from=20)
+
+
+def open_collections_target(url: str, *, clock: Clock, pace_book: Path) -> SalesforceTarget:
+    """The same, with no Bulk jobs at all."""
+    return open_target(url, clock=clock, pace_book=pace_book, bulk_from=10_000)
