@@ -17,7 +17,7 @@ from salesops_ml.crm.limits import Backoff, Clock
 from salesops_ml.crm.outbox import Outbox
 from salesops_ml.crm.salesforce_fields import OWN_FIELDS, from_salesforce, to_salesforce
 from salesops_ml.crm.salesforce_target import SalesforceTarget
-from salesops_ml.crm.salesforce_twin import SalesforceTwin
+from salesops_ml.crm.salesforce_twin import CLIENT_SECRET, SalesforceTwin
 from salesops_ml.crm.salesforce_twin_fields import OWN_KINDS, Field, stored
 from salesops_ml.crm.target import GONE, Done, Failed
 from salesops_ml.crm.targets import check_fields
@@ -28,7 +28,9 @@ from salesops_ml.scoring.fields import Score
 from salesops_ml.scoring.plan import Change
 from tests.crm import killed_delivery
 from tests.crm.killed_delivery import AT, Plug
+from tests.crm.salesforce_desk import ApiDesk
 from tests.crm.salesforce_plug import open_target
+from tests.crm.test_crm_incremental import small
 
 FAST = Clock(50.0)
 
@@ -266,6 +268,23 @@ def test_killed_again_and_again_every_deal_stands_as_planned(tmp_path: Path, how
         report = twin.report()
         twin.faults = FaultPlan()
         assert killed_delivery.problems(target, outbox, "run", report) == []
+
+
+def test_no_secret_is_written_anywhere(
+    twin: TwinServer, org: SalesforceTwin, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    desk = ApiDesk(tmp_path, TwinServer(SalesforceTwin(small("salesforce"))))
+    with desk.twin:
+        desk.ingest()
+    twin.faults = FaultPlan({"503": 0.2, "expired_token": 0.2}, seed=3)
+    outbox = Outbox(f"sqlite:///{tmp_path}/o.db")
+    target = target_of(twin, bulk_from=20)
+    outbox.plan("run", target.place, plan(100), at=AT)
+    Delivery(outbox, target, clock=FAST, backoff=Backoff(attempts=50)).run("run")
+    found = "".join(p.read_bytes().decode("latin-1") for p in tmp_path.rglob("*") if p.is_file())
+    for secret in (CLIENT_SECRET, *org.sessions):
+        assert secret not in found + caplog.text + repr(target.__dict__)
 
 
 def test_the_clock_of_the_org_does_not_matter(twin: TwinServer, org: SalesforceTwin) -> None:
