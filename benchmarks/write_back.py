@@ -72,6 +72,7 @@ class Vendor:
 VENDORS = {
     "sample": Vendor(sample_vendor.SampleTwin, "sample_vendor:SampleTarget"),
     "salesforce": Vendor(SalesforceTwin.bare, "salesforce_plug:open_target"),
+    "salesforce_jobs": Vendor(SalesforceTwin.bare, "salesforce_plug:open_bulk_target"),
     "salesforce_collections": Vendor(SalesforceTwin.bare, "salesforce_plug:open_collections_target"),
 }
 

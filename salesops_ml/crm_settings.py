@@ -185,6 +185,7 @@ class SalesforceSource(CrmSource):
         record_types: a pipeline of each record type; else all deals run in one.
         records_a_call: deals a write; fewer where the org's own triggers do not bear 200.
         bulk_from: more deals than this at once are written by a Bulk job.
+        records_a_job: deals a Bulk job, and the most that are settled at once.
         calls_at_once: calls in flight; rows of one account lock each other, so few are best.
         daily_calls: calls in 24 hours that we may make; the org's own count is watched, too.
     """
@@ -199,6 +200,7 @@ class SalesforceSource(CrmSource):
     record_types: bool = True
     records_a_call: int = Field(200, ge=1, le=200)
     bulk_from: int = Field(2_000, ge=1)
+    records_a_job: int = Field(10_000, ge=1, le=10_000)
     calls_at_once: int = Field(5, ge=1, le=25)
     daily_calls: int = Field(100_000, ge=1)
 

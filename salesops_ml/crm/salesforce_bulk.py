@@ -17,8 +17,6 @@ from typing import Any
 from salesops_ml.crm.salesforce_api import Org
 from salesops_ml.errors import Ambiguous, NotSent, Throttled
 
-MOST_RECORDS = 10_000
-"""Records a job: what Salesforce does as one batch."""
 NOTHING = "#N/A"
 """Empties a field; an empty value would leave it as it is."""
 LONGEST_JOB = 3_600.0

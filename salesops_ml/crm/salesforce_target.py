@@ -18,7 +18,7 @@ from typing import Any
 
 from salesops_ml.crm.limits import Clock, Limits, Window
 from salesops_ml.crm.salesforce_api import Org, Record, quoted
-from salesops_ml.crm.salesforce_bulk import MOST_RECORDS, finish, upload, wait_for_others
+from salesops_ml.crm.salesforce_bulk import finish, upload, wait_for_others
 from salesops_ml.crm.salesforce_fields import (
     CHANCE,
     OWN_FIELDS,
@@ -63,8 +63,9 @@ class SalesforceTarget:
         timeout: float = 60.0,
     ) -> None:
         self.limits = Limits(
-            MOST_RECORDS, (Window(source.daily_calls, 86_400),), calls_at_once=source.calls_at_once
-        )
+            source.records_a_job, (Window(source.daily_calls, 86_400),),
+            calls_at_once=source.calls_at_once,
+        )  # fmt: skip
         self._org = Org(
             source, limits=self.limits, clock=clock, pace_book=pace_book, timeout=timeout
         )

@@ -31,8 +31,10 @@ def open_target(
 
 
 def open_bulk_target(url: str, *, clock: Clock, pace_book: Path) -> SalesforceTarget:
-    """The same, with Bulk jobs for all but the smallest chunks."""
-    return open_target(url, clock=clock, pace_book=pace_book, bulk_from=20)
+    """The same, with many small Bulk jobs."""
+    return open_target(
+        url, clock=clock, pace_book=pace_book, bulk_from=20, records_a_job=200, calls_at_once=3
+    )
 
 
 def open_collections_target(url: str, *, clock: Clock, pace_book: Path) -> SalesforceTarget:

@@ -236,13 +236,13 @@ def test_an_outbox_stays_whole_when_a_call_is_refused(
     assert not org.written_unlike()
 
 
-@pytest.mark.parametrize(("bulk_from", "seed"), [(2_000, 1), (20, 1), (20, 2), (20, 3), (20, 5)])
+@pytest.mark.parametrize(("bulk_from", "seed"), [(2_000, 1), (20, 1), (20, 2), (20, 3)])
 def test_on_a_bad_network_every_deal_stands_as_planned(
     twin: TwinServer, org: SalesforceTwin, tmp_path: Path, bulk_from: int, seed: int
 ) -> None:
     twin.faults = FaultPlan.of_every_kind(0.3, seed=seed)
     outbox = Outbox(f"sqlite:///{tmp_path}/o.db")
-    target = target_of(twin, bulk_from=bulk_from, records_a_call=40)
+    target = target_of(twin, bulk_from=bulk_from, records_a_call=40, records_a_job=200)
     outbox.plan("run", target.place, plan(1_000), at=AT)
     backoff = Backoff(first=0.2, longest=5, attempts=50)
     Delivery(outbox, target, clock=FAST, backoff=backoff).run("run")
