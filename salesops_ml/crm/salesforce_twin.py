@@ -2,7 +2,7 @@
 
 It keeps a company's rows as Salesforce's objects and answers as the REST API does: pages of 2,000 with
 locators of which ten are kept, errors as arrays of `errorCode` and `message`, results in order. Bulk
-jobs are in `salesforce_twin_bulk`, SOQL in `salesforce_twin_query`.
+jobs are in `salesforce_twin_bulk`, SOQL in `salesforce_twin_query`, rights in `salesforce_twin_rights`.
 
 Sources: Salesforce REST API Developer Guide; Tooling API, CustomField; Object Reference.
 """
@@ -26,13 +26,13 @@ from salesops_ml.crm.salesforce_twin_fields import (
     USER,
     Field,
     FieldFault,
-    created_field,
     fields_of,
     problem,
     refusal,
     stored,
 )
 from salesops_ml.crm.salesforce_twin_query import MalformedQuery, read_query, stamp_of
+from salesops_ml.crm.salesforce_twin_rights import Rights
 from salesops_ml.crm.twin_vendor import Request, Response, Route, TwinVendor, WindowMeter
 from salesops_ml.crm.twin_world import Row, Rows, salesforce_rows, with_salesforce_ids
 
@@ -80,11 +80,9 @@ class SalesforceTwin(TwinVendor):
         self.sessions = {TOKEN}
         self.bulk = BulkJobs(self)
         self._locators: dict[str, list[Row]] = {}
-        self._numbers = itertools.count(1)
+        self.numbers = itertools.count(1)
         self._begun = datetime(2020, 1, 1, tzinfo=UTC)
-        self.put({name: [] for name in _RIGHTS})
-        for name, columns in _RIGHTS.items():
-            self.fields[name] = {column: Field(column, "string") for column in columns}
+        self.rights = Rights(self)
         self.put(rows)
 
     @classmethod
@@ -143,7 +141,7 @@ class SalesforceTwin(TwinVendor):
 
     def moment(self) -> str:
         """The moment of a save, by the org's clock."""
-        passed = next(self._numbers)
+        passed = next(self.numbers)
         return stamp_of(self._begun + timedelta(seconds=self.skew, milliseconds=passed))
 
     def routes(self) -> Sequence[Route]:
@@ -152,12 +150,12 @@ class SalesforceTwin(TwinVendor):
             ("POST", "/services/oauth2/token", self._token),
             ("GET", f"{_BASE}/sobjects/?", self._objects),
             ("GET", f"{_BASE}/sobjects/(?P<name>\\w+)/describe/?", self._describe),
-            ("POST", f"{_BASE}/sobjects/(?P<name>\\w+)/?", self._create),
+            ("POST", f"{_BASE}/sobjects/(?P<name>\\w+)/?", self.rights.create),
             ("PATCH", f"{_BASE}/composite/sobjects/?", self._update),
             ("GET", f"{_BASE}/limits/?", self._limits),
             ("GET", f"{_BASE}/(?P<kind>query|queryAll)/?", self._query),
             ("GET", f"{_BASE}/(?:query|queryAll)/(?P<locator>[\\w-]+)", self._next_page),
-            ("POST", f"{_BASE}/tooling/sobjects/CustomField/?", self._create_field),
+            ("POST", f"{_BASE}/tooling/sobjects/CustomField/?", self.rights.create_field),
         ]
         return [*rest, *self.bulk.routes(_BASE)]
 
@@ -319,7 +317,7 @@ class SalesforceTwin(TwinVendor):
             return self.answer({"totalSize": len(rows), "done": True, "records": []})
         named = {"type": query.name, "url": ""}
         shown = [{"attributes": named, **{f: row.get(f) for f in query.fields}} for row in rows]
-        locator = f"01g{next(self._numbers):012d}AAA"
+        locator = f"01g{next(self.numbers):012d}AAA"
         if len(shown) > PAGE:
             self._locators[locator] = shown
             for old in list(self._locators)[:-LOCATORS]:
@@ -366,46 +364,7 @@ class SalesforceTwin(TwinVendor):
             errors = self.save(record_id, values)
         return {"id": record_id, "success": not errors, "errors": errors}
 
-    def _create(self, request: Request, version: str, name: str) -> Response:
-        given = _read(request)
-        if name not in _RIGHTS:
-            return refusal(400, "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "not kept by this twin")
-        if not self.may_customize:
-            return refusal(403, "INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights")
-        record_id = f"0PS{next(self._numbers):012d}AAA"
-        self.put({name: [{"Id": record_id, **given}]})
-        granted = {row["ParentId"]: row for row in self.tables.get("FieldPermissions", {}).values()}
-        for row in self.tables.get("PermissionSetAssignment", {}).values():
-            if row["AssigneeId"] == USER and row["PermissionSetId"] in granted:
-                self._grant(row["PermissionSetId"])
-        return self.answer({"id": record_id, "success": True, "errors": []}, 201)
 
-    def _grant(self, permission_set: str) -> None:
-        for row in self.tables["FieldPermissions"].values():
-            if row["ParentId"] == permission_set:
-                name = str(row["Field"]).partition(".")[2]
-                self.hidden.discard(name)
-                if row["PermissionsEdit"]:
-                    self.read_only.discard(name)
-
-    def _create_field(self, request: Request, version: str) -> Response:
-        if not self.may_customize:
-            return refusal(403, "INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights")
-        field = created_field(_read(request))
-        if field.name in self.fields["Opportunity"]:
-            return refusal(400, "DUPLICATE_DEVELOPER_NAME",
-                           f"There is already a field named {field.name} on Opportunity.")  # fmt: skip
-        self.fields["Opportunity"][field.name] = field
-        self.hidden.add(field.name)
-        made = f"00N{next(self._numbers):012d}AAA"
-        return self.answer({"id": made, "success": True, "errors": []}, 201)
-
-
-_RIGHTS = {
-    "PermissionSet": ("Id", "Name", "Label"),
-    "FieldPermissions": ("Id", "ParentId", "SobjectType", "Field", "PermissionsEdit"),
-    "PermissionSetAssignment": ("Id", "AssigneeId", "PermissionSetId"),
-}
 _BASIC = base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()
 
 
