@@ -25,7 +25,6 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "crm")]
 RESULTS = ROOT / "benchmarks" / "results" / "ingest_salesforce.json"
-MOST_ACTIVITIES = 100_000
 
 
 def serve(deals: int, pipe: Connection) -> None:
@@ -37,10 +36,8 @@ def serve(deals: int, pipe: Connection) -> None:
     from salesops_ml.crm.twin_server import TwinServer
 
     rows = vendor_rows("salesforce", deals)
-    for name in ("Task", "Event"):
-        rows[name] = rows[name][:MOST_ACTIVITIES]
     org = SalesforceTwin(rows)
-    edits = SalesforceEdits(rows, 1)
+    edits, draws = SalesforceEdits(rows, 1), random.Random(1)
     with TwinServer(org) as twin:
         pipe.send(twin.url)
         while True:
@@ -48,7 +45,7 @@ def serve(deals: int, pipe: Connection) -> None:
             if asked == "end":
                 return
             if asked == "change":
-                for deal in random.Random(1).sample(rows["Opportunity"], max(1, deals // 100)):
+                for deal in draws.sample(rows["Opportunity"], max(1, deals // 100)):
                     edits.clock += timedelta(seconds=1)
                     edits.change_amount(deal)
                 org.put(edits.take())
@@ -85,14 +82,16 @@ def main() -> None:
             {"source": connection(url, **source("salesforce")), "warehouse": warehouse}
         )
         seen = 0
-        for name, at in [("full", 0), ("idle", 1), ("changed", 2)]:
+        costs: dict[str, list[float]] = {}
+        for at, name in enumerate(["full", "idle", "changed", "changed", "changed"]):
             if name == "changed":
                 pipe.send("change")
                 pipe.recv()
             start = time.process_time()
             ingest(settings, ingested_at=LOADED_AT + timedelta(hours=at))
-            told[f"{name}_seconds"] = time.process_time() - start
+            costs.setdefault(name, []).append(time.process_time() - start)
             told[f"{name}_calls"], seen = calls(url) - seen, calls(url)
+        told |= {f"{name}_seconds": sorted(spent)[len(spent) // 2] for name, spent in costs.items()}
         told["share"] = told["changed_seconds"] / told["full_seconds"]
         told["rows"] = unlike(pipe, warehouse)
     told["peak_megabytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
