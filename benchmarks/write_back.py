@@ -73,7 +73,9 @@ VENDORS = {
     "sample": Vendor(sample_vendor.SampleTwin, "sample_vendor:SampleTarget"),
     "salesforce": Vendor(SalesforceTwin.bare, "salesforce_plug:open_target"),
     "salesforce_jobs": Vendor(SalesforceTwin.bare, "salesforce_plug:open_bulk_target"),
-    "salesforce_collections": Vendor(SalesforceTwin.bare, "salesforce_plug:open_collections_target"),
+    "salesforce_collections": Vendor(
+        SalesforceTwin.bare, "salesforce_plug:open_collections_target"
+    ),
 }
 
 
