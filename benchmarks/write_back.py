@@ -37,6 +37,7 @@ import sample_vendor  # noqa: E402
 from salesops_ml.crm.delivery import Delivery  # noqa: E402
 from salesops_ml.crm.limits import Clock, Limits  # noqa: E402
 from salesops_ml.crm.outbox import Outbox  # noqa: E402
+from salesops_ml.crm.salesforce_twin import SalesforceTwin  # noqa: E402
 from salesops_ml.crm.target import Done, FieldProblem, Outcome, Standing  # noqa: E402
 from salesops_ml.crm.twin_faults import FaultPlan  # noqa: E402
 from salesops_ml.crm.twin_server import TwinServer  # noqa: E402
@@ -68,7 +69,14 @@ class Vendor:
     latency: float = 0.2
 
 
-VENDORS = {"sample": Vendor(sample_vendor.SampleTwin, "sample_vendor:SampleTarget")}
+VENDORS = {
+    "sample": Vendor(sample_vendor.SampleTwin, "sample_vendor:SampleTarget"),
+    "salesforce": Vendor(SalesforceTwin.bare, "salesforce_plug:open_target"),
+    "salesforce_jobs": Vendor(SalesforceTwin.bare, "salesforce_plug:open_bulk_target"),
+    "salesforce_collections": Vendor(
+        SalesforceTwin.bare, "salesforce_plug:open_collections_target"
+    ),
+}
 
 
 def plug(vendor: Vendor, twin: TwinServer, folder: Path, **other: Any) -> killed_delivery.Plug:
@@ -134,7 +142,8 @@ def throughput(vendor: Vendor) -> dict[str, Any]:
     )
     return {
         "calls": report["calls"], "records": SCORES, "seconds": report["seconds"],
-        "records_a_second": SCORES / report["seconds"], "share_of_limit": least / report["seconds"],
+        "records_a_call": SCORES / report["calls"], "records_a_second": SCORES / report["seconds"],
+        "share_of_limit": least / report["seconds"],
     }  # fmt: skip
 
 

@@ -191,7 +191,19 @@ class TrytonSource(CrmSource):
 class SalesforceSource(CrmSource):
     """A Salesforce org, by its REST API: a connected app's client credentials, or a token.
 
-    `record_types: true` makes a pipeline of each record type; else all deals run in one.
+    Attributes:
+        url: the org's My Domain address.
+        api_version: a version of the API that the org still has.
+        client_id: the connected app's consumer key.
+        client_secret: the connected app's secret, by name.
+        refresh_token: a user's refresh token, by name; else the app's own user calls.
+        token: an access token, by name; it ends with its session.
+        record_types: a pipeline of each record type; else all deals run in one.
+        records_a_call: deals a write; fewer where the org's own triggers do not bear 200.
+        bulk_from: more deals than this at once are written by a Bulk job.
+        records_a_job: deals a Bulk job, and the most that are settled at once.
+        calls_at_once: calls in flight; rows of one account lock each other, so few are best.
+        daily_calls: calls in 24 hours that we may make; the org's own count is watched, too.
     """
 
     type: Literal["salesforce"]
@@ -199,13 +211,22 @@ class SalesforceSource(CrmSource):
     api_version: str = Field("64.0", pattern=r"^\d{2,3}\.0$")
     client_id: str | None = None
     client_secret: Secret | None = None
+    refresh_token: Secret | None = None
     token: Secret | None = None
     record_types: bool = True
+    records_a_call: int = Field(200, ge=1, le=200)
+    bulk_from: int = Field(2_000, ge=1)
+    records_a_job: int = Field(10_000, ge=1, le=10_000)
+    calls_at_once: int = Field(5, ge=1, le=25)
+    daily_calls: int = Field(100_000, ge=1)
 
     @model_validator(mode="after")
     def _rights(self) -> SalesforceSource:
-        if self.token is None and (self.client_id is None or self.client_secret is None):
-            raise ValueError("needs `client_id` and `client_secret`, or `token`")
+        by_app = self.client_id is not None and (self.client_secret or self.refresh_token)
+        if self.token is None and not by_app:
+            raise ValueError(
+                "needs `client_id` with `client_secret` or `refresh_token`, or else `token`"
+            )
         return self
 
 

@@ -59,6 +59,11 @@ class WindowMeter:
         self._seen.append(now)
         return len(self._seen) <= self.window.calls
 
+    @property
+    def seen(self) -> int:
+        """Calls in the window that ends with the last one."""
+        return len(self._seen)
+
 
 class BucketMeter:
     """A bucket that each call fills by one, and that drains steadily."""

@@ -21,6 +21,7 @@ from salesops_ml.errors import ConfigError
 VENDORS: dict[str, str] = {
     "tryton": "salesops_ml.crm.tryton_source:VENDOR",
     "sql": "salesops_ml.crm.sql_source:VENDOR",
+    "salesforce": "salesops_ml.crm.salesforce_source:VENDOR",
 }
 """`source.type` -> module and name of its `Vendor`; nothing is imported before it is asked for."""
 
