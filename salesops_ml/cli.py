@@ -382,7 +382,7 @@ def _pipelines() -> Any:
 
 def _run_phases(settings: Any, names: list[str], json: str | None, *, fresh: bool) -> None:
     place = _pipelines().run_phases(settings, phases=names, fresh=fresh)
-    from salesops_ml.app.commands import Told
+    from salesops_ml.app.told import Told
 
     words = [f"run folder: {place}"]
     if (place / "report.html").exists() and "deployment" in names:

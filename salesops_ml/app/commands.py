@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from salesops_ml.app.told import Told
 from salesops_ml.periods import parse_moment
 from salesops_ml.settings import Settings, SyntheticSource
 from salesops_ml.warehouse import Warehouse, truth_folder
@@ -19,14 +19,6 @@ if TYPE_CHECKING:
     from salesops_ml.forecasts.combine import Weights
     from salesops_ml.forecasts.pipeline_roll_up import ScoredPipeline
     from salesops_ml.forecasts.what_if import Change
-
-
-@dataclass(frozen=True)
-class Told:
-    """A result: for people, and for machines."""
-
-    text: str
-    values: Any
 
 
 def synth(settings: Settings) -> Told:

@@ -123,15 +123,20 @@ def corrected(curves: Curves, factors: Floats, left: Floats | None = None) -> Cu
     rush = factors[len(SPANS) + 1 :]
     if len(rush) and left is not None:
         scale = scale * np.where(np.isnan(left)[:, None], 1.0, rush[_part_of_quarter(curves, left)])
-    still = np.maximum(1.0 - curves.cif_won - curves.cif_lost, 1e-9)
-    lose = np.clip(np.diff(curves.cif_lost, axis=1) / still[:, :-1], 0.0, 1.0)
-    win = np.diff(curves.cif_won, axis=1) / still[:, :-1] * scale
-    win = np.clip(win, 0.0, 1.0 - lose)
+    win, lose = _hazards(curves)
+    lose = np.clip(lose, 0.0, 1.0)
+    win = np.clip(win * scale, 0.0, 1.0 - lose)
     survived = np.cumprod(1.0 - win - lose, axis=1)
     before = np.concatenate([np.ones((len(win), 1)), survived[:, :-1]], axis=1)
     zero = np.zeros((len(win), 1))
     won, lost = (np.hstack([zero, np.cumsum(before * rate, axis=1)]) for rate in (win, lose))
     return Curves(curves.days, won, lost)
+
+
+def _hazards(curves: Curves) -> tuple[Floats, Floats]:
+    """(n, intervals) chance of winning, and of losing, in each, given that the deal is still open."""
+    still = np.maximum(1.0 - curves.cif_won - curves.cif_lost, 1e-9)[:, :-1]
+    return np.diff(curves.cif_won, axis=1) / still, np.diff(curves.cif_lost, axis=1) / still
 
 
 def _part_of_quarter(curves: Curves, left: Floats) -> npt.NDArray[np.int64]:
@@ -145,8 +150,7 @@ def _part_of_quarter(curves: Curves, left: Floats) -> npt.NDArray[np.int64]:
 def _promised_and_won(curves: Curves, labels: pd.DataFrame) -> tuple[Floats, Bools]:
     """(n, intervals) chance of winning in each while it was watched, and whether it was won in it."""
     edges = np.asarray(curves.days, dtype=np.float64)
-    still = np.maximum(1.0 - curves.cif_won - curves.cif_lost, 1e-9)
-    hazard = np.diff(curves.cif_won, axis=1) / still[:, :-1]
+    hazard, _ = _hazards(curves)
     duration = labels["duration"].to_numpy(dtype=np.float64)[:, None]
     event = labels["event"].to_numpy()[:, None]
     watched = np.clip((duration - edges[:-1]) / np.diff(edges), 0.0, 1.0)

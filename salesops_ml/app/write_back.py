@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from salesops_ml.app.told import Told
 from salesops_ml.crm.delivery import Delivered, Delivery
 from salesops_ml.crm.outbox import Outbox
 from salesops_ml.crm.rollback import LEFT, RESTORED, SUFFIX, RolledBack, roll_back
@@ -49,14 +49,6 @@ class Written:
     counts: dict[str, int]
     written: int | None
     text: str
-
-
-@dataclass(frozen=True)
-class Told:
-    """A result: for people, and for machines."""
-
-    text: str
-    values: Any
 
 
 def write_scores(

@@ -19,6 +19,7 @@ from scipy.stats import norm
 from salesops_ml.mining.clusters import Clusters
 from salesops_ml.mining.conditions import Condition
 from salesops_ml.mining.pace import PaceFit, fit_pace, score_groups
+from salesops_ml.mining.permutation import q_values
 from salesops_ml.mining.steps import Floats, Ints, Mask
 from salesops_ml.mining.visits import Stays
 
@@ -83,12 +84,12 @@ def find_slow_kinds(
         table = _tested(fit, stays, cells, rep)
         nature = nature_of(table[:, 0], table[:, 1])
         p_values = _p_values(table[:, 0], table[:, 1], nature)
-        q_values = _adjusted(p_values)
-        best = _clearest(table, nature, q_values)
+        adjusted = q_values(p_values)
+        best = _clearest(table, nature, adjusted)
         if best is None:
             break
         chosen.append(_first_alike(cells, best))
-        told.append((float(p_values[best]), float(q_values[best])))
+        told.append((float(p_values[best]), float(adjusted[best])))
         fit = fit_pace(stays, mix, rep, [rows for _, _, rows in chosen])
     together = Clusters.of(stays.visits.case, rep).error(fit.slow_influence)
     errors = np.hypot(np.maximum(fit.slow_se, together), nature)
@@ -150,13 +151,13 @@ def _tested(
     return done
 
 
-def _clearest(table: Floats, nature: float, q_values: Floats) -> int | None:
+def _clearest(table: Floats, nature: float, adjusted: Floats) -> int | None:
     """Of the cells that stand out, the one that does most if stays were independent; None if none does.
 
     Cells that share most of their deals, such as two cuts of one discount, differ little in evidence;
     with few reps the clustered errors are too rough to choose among them.
     """
-    standing = np.flatnonzero(q_values < FALSE_SHARE)
+    standing = np.flatnonzero(adjusted < FALSE_SHARE)
     if not len(standing):
         return None
     size = table[standing, 0] / np.hypot(table[standing, 2], nature)
@@ -188,13 +189,3 @@ def nature_of(log_pace: Floats, error: Floats) -> float:
 def _p_values(log_pace: Floats, error: Floats, nature: float) -> Floats:
     """(cells,) chance of being so slow by error and nature alone."""
     return np.asarray(norm.cdf(log_pace / np.hypot(error, nature)))
-
-
-def _adjusted(p_values: Floats) -> Floats:
-    """(cells,) Benjamini-Hochberg q-values; NaN stays NaN and is not counted."""
-    done = np.full(len(p_values), np.nan)
-    known = np.flatnonzero(np.isfinite(p_values))
-    order = known[np.argsort(p_values[known], kind="stable")]
-    scaled = p_values[order] * len(order) / np.arange(1, len(order) + 1)
-    done[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
-    return done

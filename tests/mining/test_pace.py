@@ -9,7 +9,8 @@ from lifelines import CoxPHFitter
 
 from salesops_ml.mining.conditions import Condition
 from salesops_ml.mining.pace import fit_pace, score_groups
-from salesops_ml.mining.slow_kinds import _adjusted, find_slow_kinds
+from salesops_ml.mining.permutation import q_values
+from salesops_ml.mining.slow_kinds import find_slow_kinds
 from salesops_ml.mining.visits import Stays, Visits
 
 
@@ -114,9 +115,9 @@ def test_nothing_is_found_where_nothing_is_planted(seed: int) -> None:
 
 def test_q_values_are_those_of_benjamini_and_hochberg() -> None:
     p_values = np.array([0.01, np.nan, 0.04, 0.03, 0.9])
-    assert _adjusted(p_values).tolist()[0] == pytest.approx(0.04)
+    assert q_values(p_values).tolist()[0] == pytest.approx(0.04)
     expected = [0.04, np.nan, 0.16 / 3, 0.16 / 3, 0.9]
-    assert np.allclose(_adjusted(p_values), expected, equal_nan=True)
+    assert np.allclose(q_values(p_values), expected, equal_nan=True)
 
 
 def test_errors_by_rep_hold_where_reps_differ_in_a_stage() -> None:
