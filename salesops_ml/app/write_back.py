@@ -19,6 +19,7 @@ from salesops_ml.app.told import Told
 from salesops_ml.crm.delivery import Delivered, Delivery
 from salesops_ml.crm.outbox import Outbox
 from salesops_ml.crm.rollback import LEFT, RESTORED, SUFFIX, RolledBack, roll_back
+from salesops_ml.crm.secrets import with_password
 from salesops_ml.crm.sql_rollback import journal_runs, roll_back_sql
 from salesops_ml.crm.sql_target import SqlTarget, Standing
 from salesops_ml.crm.target import Target
@@ -332,7 +333,11 @@ def _counts(summary: PlanSummary) -> dict[str, int]:
 
 @contextmanager
 def _outbox(settings: Settings) -> Iterator[Outbox]:
-    outbox = Outbox(options_of(settings).outbox)
+    options = options_of(settings)
+    url = with_password(
+        options.outbox, options.outbox_password, setting="write_back.outbox_password"
+    )
+    outbox = Outbox(url)
     try:
         yield outbox
     finally:
@@ -341,7 +346,9 @@ def _outbox(settings: Settings) -> Iterator[Outbox]:
 
 @contextmanager
 def _sql_target(settings: Settings) -> Iterator[SqlTarget]:
-    target = SqlTarget(settings.write_back.url, settings.write_back.table)
+    options = settings.write_back
+    url = with_password(options.url, options.password, setting="write_back.password")
+    target = SqlTarget(url, options.table)
     try:
         yield target
     finally:

@@ -1,6 +1,7 @@
 """The run book: what was trained, on which data, with which settings, and how well it did.
 
-MLflow keeps it: in an SQLite file with local artifacts by default, on a server by URL. Its telemetry
+MLflow keeps it: in an SQLite file with local artifacts by default, in PostgreSQL or on a server by URL,
+with the password as a named secret. Its telemetry
 is switched off before it is imported. The global state of MLflow is left alone: everything here goes
 through a client of its own, so a notebook may use MLflow for other things at the same time.
 """
@@ -22,6 +23,7 @@ from typing import Any
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from salesops_ml.crm.secrets import mask, with_password
 from salesops_ml.errors import RegistryError
 from salesops_ml.settings import Settings
 
@@ -48,10 +50,13 @@ def mlflow_module() -> Any:
 
 @dataclass(frozen=True)
 class Tracking:
-    """An open run book: its client, and the experiment that runs are written under."""
+    """An open run book: its client, and the experiment that runs are written under.
+
+    `uri` holds the password where there is one; `shown` makes it fit to be read.
+    """
 
     client: Any
-    uri: str
+    uri: str = field(repr=False)
     experiment_id: str
 
 
@@ -63,9 +68,11 @@ def tracking(settings: Settings) -> Tracking:
 
     Raises:
         RegistryError: the URL cannot be used, or the store cannot be opened or written.
+        SourceError: there is no password where `registry.password` says.
     """
     uri = settings.registry.tracking_uri
     _check_uri(uri)
+    uri = with_password(uri, settings.registry.password, setting="registry.password")
     mlflow = mlflow_module()
     with registry_errors(f"registry `{shown(uri)}`"):
         client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
@@ -214,7 +221,8 @@ def registry_errors(place: str) -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, OSError) as error:
         message = _without_passwords(str(error)).strip().split("\n")[0]
         raise RegistryError(
-            f"{place}: {message}; check `registry.tracking_uri` and that its folder can be written"
+            f"{place}: {message}; check `registry.tracking_uri` and `registry.password`, and that the "
+            "database, or the folder of its file, can be written"
         ) from None
 
 
@@ -229,7 +237,7 @@ def shown(uri: str) -> str:
 
 
 def _without_passwords(text: str) -> str:
-    text = re.sub(r"(://[^:/@\s]*):[^/\s]*@", r"\1:***@", text)
+    text = re.sub(r"(://[^:/@\s]*):[^/\s]*@", r"\1:***@", mask(text))
     return re.sub(r"(?i)\b(password|passwd|pwd|token|secret)=[^&\s'\"]+", r"\1=***", text)
 
 

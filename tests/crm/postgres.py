@@ -1,4 +1,7 @@
-"""A private PostgreSQL that lives as long as a test session, on a socket in its own folder."""
+"""A private PostgreSQL that lives as long as a test session, on a socket in its own folder.
+
+It asks for its password; `address` and `PASSWORD` are for settings that name it as a secret.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,11 @@ def private_cluster() -> Iterator[str]:
     try:
         if os.geteuid() == 0:
             shutil.chown(folder, USER, USER)
-        _run(binaries / "initdb", "-D", folder / "data", "-U", "ada", "-A", "trust", "-N")
+        (folder / "password").write_text(PASSWORD)
+        _run(
+            binaries / "initdb", "-D", folder / "data", "-U", "ada", "-N",
+            "-A", "scram-sha-256", "--pwfile", folder / "password",
+        )  # fmt: skip
         options = f"-k {folder} -c listen_addresses='' -c fsync=off"
         _run(
             binaries / "pg_ctl",
@@ -43,6 +50,11 @@ def private_cluster() -> Iterator[str]:
             _run(binaries / "pg_ctl", "-D", folder / "data", "-w", "-m", "immediate", "stop")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def address(url: str, database: str = "postgres") -> str:
+    """The cluster's URL as a configuration holds it: without the password."""
+    return f"postgresql+psycopg://ada@/{database}?{url.partition('?')[2]}"
 
 
 def _binaries() -> Path:
