@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import NullPool, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -70,15 +71,31 @@ def tracking(settings: Settings) -> Tracking:
         RegistryError: the URL cannot be used, or the store cannot be opened or written.
         SourceError: there is no password where `registry.password` says.
     """
-    uri = settings.registry.tracking_uri
-    _check_uri(uri)
-    uri = with_password(uri, settings.registry.password, setting="registry.password")
+    uri = check_store(settings)
     mlflow = mlflow_module()
     with registry_errors(f"registry `{shown(uri)}`"):
         client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
         found = client.get_experiment_by_name(settings.registry.experiment)
         experiment_id = found.experiment_id if found else _create_experiment(client, settings)
     return Tracking(client, uri, str(experiment_id))
+
+
+def check_store(settings: Settings) -> str:
+    """The URL of the run book with its password, once its database server has answered.
+
+    MLflow asks a database that says no for more than a minute; we ask once.
+
+    Raises:
+        RegistryError: the URL cannot be used, or its database says no.
+        SourceError: there is no password where `registry.password` says.
+    """
+    uri = settings.registry.tracking_uri
+    _check_uri(uri)
+    uri = with_password(uri, settings.registry.password, setting="registry.password")
+    if uri.startswith(DATABASES) and not uri.startswith("sqlite:"):
+        with registry_errors(f"registry `{shown(uri)}`"), _driver_errors(uri):
+            create_engine(uri, poolclass=NullPool).connect().close()
+    return uri
 
 
 @dataclass
@@ -219,7 +236,8 @@ def registry_errors(place: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        message = _without_passwords(str(error)).strip().split("\n")[0]
+        cause = getattr(error, "orig", None) or error
+        message = _without_passwords(str(cause)).strip().split("\n")[0]
         raise RegistryError(
             f"{place}: {message}; check `registry.tracking_uri` and `registry.password`, and that the "
             "database, or the folder of its file, can be written"
@@ -239,6 +257,17 @@ def shown(uri: str) -> str:
 def _without_passwords(text: str) -> str:
     text = re.sub(r"(://[^:/@\s]*):[^/\s]*@", r"\1:***@", mask(text))
     return re.sub(r"(?i)\b(password|passwd|pwd|token|secret)=[^&\s'\"]+", r"\1=***", text)
+
+
+@contextmanager
+def _driver_errors(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise RegistryError(
+            f"registry `{shown(uri)}`: the driver is not installed ({error}); for PostgreSQL: "
+            "pip install 'salesops-ml[postgres]'"
+        ) from None
 
 
 def _check_uri(uri: str) -> None:

@@ -106,6 +106,12 @@ def test_a_server_that_is_away_is_named_without_its_password(
     assert WRONG not in str(no.value)
 
 
+def test_a_driver_that_is_not_installed_is_said() -> None:
+    settings = parse({"registry": {"tracking_uri": "mysql://ada@db/mlflow"}})
+    with pytest.raises(RegistryError, match="the driver is not installed"):
+        registry.check_store(settings)
+
+
 @pytest.mark.parametrize("place", ["registry.tracking_uri", "write_back.url", "write_back.outbox"])
 def test_a_password_in_an_address_is_refused_and_not_repeated(place: str) -> None:
     group, _, key = place.partition(".")
