@@ -15,7 +15,6 @@ SQLAlchemy URL. Rows are read by key, a chunk at a time, so that memory does not
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import os
 import time
@@ -27,6 +26,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from salesops_ml.crm.file_lock import hold
 from salesops_ml.crm.outbox_tables import (
     CANARY,
     STATES,
@@ -99,10 +99,8 @@ class Outbox:
         self.database.make_folder()
         lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise self._busy() from None
+            if not hold(lock, wait=False, what=f"{path}.lock"):
+                raise self._busy()
             yield
         finally:
             os.close(lock)
