@@ -80,6 +80,8 @@ class Outbox:
             self.database.make_folder()
             with self.database.writing() as connection:
                 self._metadata.create_all(connection)
+                for index in self._rows.indexes:
+                    index.create(connection, checkfirst=True)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -308,11 +310,11 @@ class Outbox:
         if not self._is_there():
             return
         rows, runs, after = self._rows.c, self._runs.c, ""
+        here = sa.exists().where(runs.run_id == rows.run_id, runs.place == mask(place))
         while True:
             asked = (
                 sa.select(rows.deal_id)
-                .join_from(self._rows, self._runs, rows.run_id == runs.run_id)
-                .where(runs.place == mask(place), rows.attempts > 0, rows.deal_id > after)
+                .where(rows.deal_id > after, rows.attempts > 0, here)
                 .distinct()
                 .order_by(rows.deal_id)
                 .limit(limit)
