@@ -13,9 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from tests.needs import missing
 
 PASSWORD = "pa@ss:w/rd"
+FORMS = (PASSWORD, "pa%40ss:w%2Frd", "pa%40ss%3Aw%2Frd")
+"""The ways in which the password would be written into a URL, and plain."""
 USER = "postgres"
 
 
@@ -55,6 +59,20 @@ def private_cluster() -> Iterator[str]:
 def address(url: str, database: str = "postgres") -> str:
     """The cluster's URL as a configuration holds it: without the password."""
     return f"postgresql+psycopg://ada@/{database}?{url.partition('?')[2]}"
+
+
+def everything_in(url: str) -> str:
+    """All rows of all tables of a database, as text."""
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        metadata = sa.MetaData()
+        metadata.reflect(connection)
+        rows = [
+            str(tuple(row)) for table in metadata.tables.values()
+            for row in connection.execute(sa.select(table))
+        ]  # fmt: skip
+    engine.dispose()
+    return "\n".join(rows)
 
 
 def _binaries() -> Path:
