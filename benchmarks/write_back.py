@@ -6,7 +6,7 @@ each against its twin, whose count of calls above the limit must be nought:
 - kills: write-backs of 10,000 scores on a bad network, killed (-9) at random moments and gone on with;
   every deal must stand as planned at the end, and none be written with two values;
 - throughput: the least time in which the limit lets so many calls through, by the time they took;
-- memory: 1,000,000 scores in a run's file, planned against what stands in the CRM, written into the outbox
+- memory: 1,000,000 scores in a run's file, planned against what stands in the CRM, put into the outbox
   and delivered out of it; and the next night's, of which a tenth have moved and a hundredth are closed.
   The same into a SQL table.
 
@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path

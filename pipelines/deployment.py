@@ -78,15 +78,14 @@ def _promote(job: Job, entry: Run) -> None:
 def _score(job: Job) -> int:
     """Score the open deals; how many there are."""
     settings = job.settings
-    with job.warehouse() as warehouse:
-        with job.progress.step("scores"):
-            scores, _ = steps.score_with_champion(warehouse, settings, as_of=job.as_of(warehouse))
-            job.folder.write_frame("scores", scores)
-            if job.folder.has("forecast.parquet"):
-                job.folder.write_frame("forecast_change", _changed(job, warehouse))
-            kpis = job.folder.read_frame("kpis")
-            told = steps.kpis_by_model(warehouse, scores, settings, as_of=job.as_of(warehouse))
-            job.folder.write_frame("kpis", pd.concat([kpis, told], ignore_index=True))
+    with job.warehouse() as warehouse, job.progress.step("scores"):
+        scores, _ = steps.score_with_champion(warehouse, settings, as_of=job.as_of(warehouse))
+        job.folder.write_frame("scores", scores)
+        if job.folder.has("forecast.parquet"):
+            job.folder.write_frame("forecast_change", _changed(job, warehouse))
+        kpis = job.folder.read_frame("kpis")
+        told = steps.kpis_by_model(warehouse, scores, settings, as_of=job.as_of(warehouse))
+        job.folder.write_frame("kpis", pd.concat([kpis, told], ignore_index=True))
     return len(scores)
 
 

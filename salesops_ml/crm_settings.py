@@ -7,7 +7,7 @@ keyring entry (`keyring:hubspot/ada`) that holds it. Reading needs no right to w
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -30,6 +30,7 @@ CANONICAL_FIELDS = (
 REP_FIELDS = ("team", "region")
 OWN_PREFIX = "salesops_"
 """Fields that begin so, with or without a vendor's `x_` before it, are ours: never read as features."""
+
 
 def _encrypted(value: str) -> str:
     parts = urlsplit(value)

@@ -61,7 +61,9 @@ def changes_of(entries: ir.Table, *, software: Sequence[str] = ()) -> ir.Table:
     moment = ibis.window(group_by=["deal_id", "field", "at"], order_by=["tie", "value"])
     told = told.filter(told.old_value.notnull() | told.value.notnull())
     told = told.mutate(seq=ibis.row_number().over(moment))
-    unread = entries.filter(~timed).mutate(old_value=ibis.null("string"), seq=ibis.literal(0, "int64"))
+    unread = entries.filter(~timed).mutate(
+        old_value=ibis.null("string"), seq=ibis.literal(0, "int64")
+    )
     return told.union(unread.select(told.columns))
 
 

@@ -1,4 +1,4 @@
-"""Scores chunk by chunk, from the file that a run left: a million of them need no more room than a few."""
+"""Scores chunk by chunk, from the file that a run left: a million need no more room than a few."""
 
 from __future__ import annotations
 

@@ -40,6 +40,6 @@ def test_a_killed_process_gives_its_lock_free(tmp_path: Path) -> None:
 
 def test_a_system_without_locks_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fcntl", None)
-    with pytest.raises(SalesOpsError, match="store/calls: cannot be locked.*WSL") as no:
+    with pytest.raises(SalesOpsError, match=r"store/calls: cannot be locked.*WSL") as no:
         hold(0, wait=True, what="store/calls")
     assert no.value.exit_code == 1

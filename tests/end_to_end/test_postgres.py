@@ -1,4 +1,4 @@
-"""PostgreSQL for real: run book, registry and target of the scores, from the first run to the way back."""
+"""PostgreSQL for real: run book, registry and target of the scores, from a run to its way back."""
 
 from __future__ import annotations
 
