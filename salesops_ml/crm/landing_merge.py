@@ -1,4 +1,4 @@
-"""A few new rows laid over those that landed, in plain SQL: as dlt does, without what it takes to start."""
+"""A few new rows laid over those that landed, in plain SQL: what dlt does, without its start-up."""
 
 from __future__ import annotations
 

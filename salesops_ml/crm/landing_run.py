@@ -210,9 +210,10 @@ class _Seen:
         same = [f'p."{name}" IS NOT DISTINCT FROM o."{landed[squashed(name)]}"' for name in names]
         same += [f'o."{name}" IS NULL' for short, name in landed.items() if short not in told]
         self._raw.register("page", page)
+        near = " AND ".join(f'o."{landed[squashed(key)]}" = p."{key}"' for key in feed.key)
         rows = self._raw.execute(
-            f'SELECT p.* FROM page p ANTI JOIN {DATASET}."{table}" o ON {" AND ".join(same)} '
-            f"ORDER BY p.{ROW}"
+            f'WITH near AS (SELECT o.* FROM {DATASET}."{table}" o SEMI JOIN page p ON {near}) '
+            f"SELECT p.* FROM page p ANTI JOIN near o ON {' AND '.join(same)} ORDER BY p.{ROW}"
         ).to_arrow_table()
         self._raw.unregister("page")
         return rows
