@@ -7,8 +7,7 @@ keyring entry (`keyring:hubspot/ada`) that holds it. Reading needs no right to w
 from __future__ import annotations
 
 import ipaddress
-import re
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -22,46 +21,15 @@ from pydantic import (
     model_validator,
 )
 
-from salesops_ml.secret_reference import CURE, check_reference
+from salesops_ml.secret_reference import Address, Secret, no_secret, without_secret
 
 CANONICAL_FIELDS = (
     "product", "lead_source", "deal_type", "lost_reason", "service_start", "term_months",
     "forecast_category", "amount", "expected_close_date",
 )  # fmt: skip
 REP_FIELDS = ("team", "region")
-MASK = "***"
 OWN_PREFIX = "salesops_"
 """Fields that begin so, with or without a vendor's `x_` before it, are ours: never read as features."""
-
-_SECRET_IN_URL = re.compile(r"(?<=://)([^/@\s]*?):[^/\s]*(?=@)")
-
-
-def _masked(value: Any) -> Any:
-    """What is no reference is taken for a secret, and no message may show it."""
-    try:
-        return check_reference(value) if isinstance(value, str) else MASK
-    except ValueError:
-        return MASK
-
-
-def _reference(value: str) -> str:
-    if value == MASK:
-        raise ValueError(f"a secret is named, never written in a configuration; {CURE}")
-    return value
-
-
-Secret = Annotated[str, AfterValidator(_reference), BeforeValidator(_masked)]
-"""The name of a secret: `env:NAME` or `keyring:SERVICE/USER`."""
-
-
-def _without_secret(value: Any) -> Any:
-    return _SECRET_IN_URL.sub(rf"\1:{MASK}", value) if isinstance(value, str) else value
-
-
-def _no_secret(value: str) -> str:
-    if f":{MASK}@" in value:
-        raise ValueError("the address holds a password; leave it out and name it as a secret")
-    return value
 
 
 def _encrypted(value: str) -> str:
@@ -80,11 +48,8 @@ def _on_this_machine(host: str) -> bool:
         return host == "localhost"
 
 
-Address = Annotated[str, AfterValidator(_no_secret), BeforeValidator(_without_secret)]
-"""Where a database is, without a password."""
-
 WebAddress = Annotated[
-    str, AfterValidator(_encrypted), AfterValidator(_no_secret), BeforeValidator(_without_secret)
+    str, AfterValidator(_encrypted), AfterValidator(no_secret), BeforeValidator(without_secret)
 ]
 """Where a service is: https, or http on this machine."""
 

@@ -29,6 +29,7 @@ from salesops_ml.crm.deal_daily import (
     keep,
     kept,
     photograph,
+    with_daily,
     with_photographs,
 )
 from salesops_ml.crm.draft import Draft, joined
@@ -126,7 +127,8 @@ def _completed(
 ) -> CanonicalTables:
     draft = _with_expected_days(with_photographs(draft, photos, tracked=tracked), settings)
     base = settings.company.base_currency
-    return complete_history(settle(draft, settings), base_currency=base, first_values=False)
+    done = with_daily(settle(draft, settings), photos)
+    return complete_history(done, base_currency=base, first_values=False)
 
 
 def _with_expected_days(draft: Draft, settings: Settings) -> Draft:

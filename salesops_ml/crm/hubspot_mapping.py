@@ -306,9 +306,8 @@ def _entries(world: _World) -> ir.Table:
     field = kept.text("name").substitute(properties)
     at = kept.moment("timestamp")
     value = _value(kept, field, world)
-    done = entries(kept.table, deal_id=kept.text("deal_id"), field=field, at=at, value=value,
+    return entries(kept.table, deal_id=kept.text("deal_id"), field=field, at=at, value=value,
                    by=kept.table["_author"])  # fmt: skip
-    return done.filter(done["at"].notnull())
 
 
 def _value(rows: Rows, field: ir.StringValue, world: _World) -> ir.StringValue:

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import ibis
 import ibis.expr.types as ir
@@ -22,7 +22,7 @@ import pyarrow as pa
 from salesops_ml.crm import hubspot_mapping, salesforce_mapping
 from salesops_ml.crm.landing_book import squashed
 from salesops_ml.crm.landing_run import Feed
-from salesops_ml.crm.secrets import mask, read_secret
+from salesops_ml.crm.secrets import mask, with_password
 from salesops_ml.crm.sql_layouts import DELETED_FLAGS, TABLE_LAYOUTS, LandedTable, TableLayout
 from salesops_ml.crm.vendor_rows import landed_rows
 from salesops_ml.crm.vendors import Shape, Surroundings, Tables, Vendor
@@ -224,11 +224,7 @@ def _today(deals: ir.Table) -> ir.Table:
 @contextmanager
 def _connected(source: SqlSource) -> Iterator[Any]:
     """A connection to the warehouse, for reading."""
-    url = (
-        source.url
-        if source.password is None
-        else _with_password(source.url, read_secret(source.password).reveal())
-    )
+    url = with_password(source.url, source.password, setting="source.password")
     connection = None
     try:
         if urlsplit(url).scheme == "duckdb":
@@ -244,12 +240,6 @@ def _connected(source: SqlSource) -> Iterator[Any]:
         yield connection
     finally:
         connection.disconnect()
-
-
-def _with_password(url: str, password: str) -> str:
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}{at}{host}"))
 
 
 def _names(connection: Any, source: SqlSource) -> dict[str, str]:
