@@ -158,7 +158,7 @@ class TwinServer:
 
     def _answer(self, request: Request, fault: Fault | None) -> Response:
         now, vendor = self.clock.now(), self.vendor
-        if False in [meter.allows(now) for meter in vendor.meters]:
+        if False in [meter.allows(now) for meter in vendor.meters_for(request)]:
             self._above_limit += 1
             return vendor.too_many()
         if vendor.calls_at_once is not None and self._in_flight > vendor.calls_at_once:
