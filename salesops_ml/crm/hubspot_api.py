@@ -24,8 +24,6 @@ from salesops_ml.errors import Ambiguous, Refused, RemoteError, SourceError, Thr
 
 PAGE, WITH_HISTORY, FOUND, LINKED = 100, 50, 200, 1_000
 """Most records a call: listed or in a batch, with history, found by a search, with associations."""
-SEARCHES = Window(5, 1.0)
-"""Searches have a limit of their own, shared by all apps of an account."""
 STAMP = "hs_lastmodifieddate"
 UNTIL_MORE = 3_600.0
 """Seconds until it is worth asking again where a day's calls are used up."""
@@ -72,7 +70,8 @@ class Account:
         )  # fmt: skip
         self.place = self.door.place
         beside = None if pace_book is None else pace_book.with_name(f"{pace_book.name}-search")
-        self._searches = Pace(Limits(1, (SEARCHES,)), self.door.clock, beside)
+        few = Limits(1, (Window(source.searches_a_second, 1.0),))
+        self._searches = Pace(few, self.door.clock, beside)
 
     def path(self, api: str, rest: str) -> str:
         """An address of this version: `/crm/v3/objects/deals`, `/crm/objects/2026-03/deals`."""
@@ -235,8 +234,9 @@ class Account:
         message = mask(" ".join(str(told.get("message", "")).split()))
         if answer.status == 429:
             policy = str(told.get("policyName", ""))
-            wait = _ROLLING.get(policy, UNTIL_MORE if policy == "DAILY" else 1.0)
-            return Throttled(f"{self.place}: {message or 'too many calls'} ({policy})", wait)
+            cure = "; go on after midnight in the account's time zone" if policy == "DAILY" else ""
+            wait = _ROLLING.get(policy, UNTIL_MORE if cure else 1.0)
+            return Throttled(f"{self.place}: {message or 'too many calls'} ({policy}){cure}", wait)
         if answer.status in (423, 477):
             return Throttled(f"{self.place}: {message or 'is locked just now'}", 10.0)
         if answer.status == 403 and told.get("category") == "MISSING_SCOPES":

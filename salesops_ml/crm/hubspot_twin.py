@@ -59,7 +59,7 @@ class HubSpotTwin(TwinVendor):
 
     Args:
         rows: its records by table; see `twin_world_hubspot.hubspot_rows`.
-        calls: calls in ten seconds.
+        calls: calls in ten seconds; a twentieth of them may be searches, in any one second.
         daily_calls: calls in 24 hours.
 
     Attributes:
@@ -83,7 +83,7 @@ class HubSpotTwin(TwinVendor):
             WindowMeter(Window(calls, 10)),
             WindowMeter(Window(daily_calls, 86_400)),
         )
-        self.searches = WindowMeter(Window(5, 1))
+        self.searches = WindowMeter(Window(max(1, calls // 20), 1))
         self.meters = [self.burst, self.daily]
         self.objects: dict[str, dict[str, Row]] = {kind: {} for kind in OBJECTS}
         self.history: dict[str, dict[str, list[Row]]] = {}
@@ -155,6 +155,11 @@ class HubSpotTwin(TwinVendor):
     def restore(self, kind: str, record_id: str) -> None:
         """A record out of the recycle bin."""
         self.objects[kind][record_id] |= {"archived": False, "hs_lastmodifieddate": self.moment()}
+        self._order.clear()
+
+    def purge(self, kind: str, record_id: str) -> None:
+        """A record out of the recycle bin for good, as HubSpot does after 90 days."""
+        del self.objects[kind][record_id]
         self._order.clear()
 
     def unlink(self, kind: str, record_id: str, to: str, other: str) -> None:

@@ -68,8 +68,9 @@ class SettingsPages:
         start, limit = int(request.one("after", "0")), int(request.one("limit", str(most)))
         if not 1 <= limit <= most:
             return refusal(400, "VALIDATION_ERROR", f"limit: at most {most} a page, not {limit}")
-        after = str(start + limit) if start + limit < len(rows) else None
-        return self.twin.answer(self.twin.paged(rows[start : start + limit], after))
+        more = start + limit < len(rows)
+        paging = {"paging": {"next": {"after": str(start + limit)}}} if more else {}
+        return self.twin.answer({"results": rows[start : start + limit], **paging})
 
 
 def pipeline_shown(row: Row, stages: Iterable[Row]) -> Row:

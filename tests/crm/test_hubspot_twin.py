@@ -216,6 +216,7 @@ def test_the_client_meets_limits_scopes_and_refusals(
     account.scopes.add(READ["deals"])
     told_headers = client.crm.deals.basic_api.get_page_with_http_info(limit=1)[2]
     assert told_headers["X-HubSpot-RateLimit-Max"] == "1000"
+    account.searches.window = type(account.searches.window)(5, 1)
     for _ in range(5):
         client.crm.deals.search_api.do_search(search_for(limit=1))
     with pytest.raises(deals.ApiException) as error:
