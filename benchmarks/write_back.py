@@ -35,6 +35,7 @@ import killed_delivery  # noqa: E402
 import sample_vendor  # noqa: E402
 
 from salesops_ml.crm.delivery import Delivery  # noqa: E402
+from salesops_ml.crm.hubspot_twin import HubSpotTwin  # noqa: E402
 from salesops_ml.crm.limits import Clock, Limits  # noqa: E402
 from salesops_ml.crm.outbox import Outbox  # noqa: E402
 from salesops_ml.crm.salesforce_twin import SalesforceTwin  # noqa: E402
@@ -76,6 +77,7 @@ VENDORS = {
     "salesforce_collections": Vendor(
         SalesforceTwin.bare, "salesforce_plug:open_collections_target"
     ),
+    "hubspot": Vendor(HubSpotTwin.bare, "hubspot_plug:open_target"),
 }
 
 

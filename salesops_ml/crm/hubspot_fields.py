@@ -9,7 +9,6 @@ from salesops_ml.crm.hubspot_api import moment_of
 from salesops_ml.scoring.fields import FIELDS, Score, score_of
 
 CHANCE, CLOSE, BAND, REASONS, SCORED_AT, VERSION = FIELDS
-BANDS = ("very low", "low", "medium", "high")
 LONGEST_TEXT = 65_536
 """Most characters of a text."""
 GROUP = "dealinformation"

@@ -82,9 +82,8 @@ class Pass:
         self._account, self._properties, self._history = account, properties, history
         self._last_saved = last_saved
         self._steps: Iterator[Step] = iter(())
-        beside = [HISTORY] if history else []
-        beside += [tie.table] if tie else []
-        self._waiting = {table: _Waiting() for table in beside}
+        tables = [kind, *([HISTORY] if history else []), *([tie.table] if tie else [])]
+        self._waiting = {table: _Waiting() for table in tables}
 
     def records(self, since: str | None) -> Iterator[list[Record]]:
         """The records that were saved since, then those in the recycle bin; begins the reading."""
@@ -96,7 +95,7 @@ class Pass:
         yield from self._pages(table)
 
     def _pages(self, table: str) -> Iterator[list[Record]]:
-        waiting = self._waiting.get(table)
+        waiting = self._waiting[table]
         while True:
             if waiting:
                 yield waiting.take()

@@ -17,7 +17,6 @@ from typing import Any
 from salesops_ml.crm.hubspot_api import Account, Record, of_batches
 from salesops_ml.crm.hubspot_fields import (
     BAND,
-    BANDS,
     OWN_PROPERTIES,
     OwnProperty,
     from_hubspot,
@@ -29,6 +28,7 @@ from salesops_ml.crm.target import GONE, Done, Failed, FieldProblem, Gone, Outco
 from salesops_ml.crm.targets import connection_of, pace_book
 from salesops_ml.crm_settings import HubSpotSource
 from salesops_ml.errors import Ambiguous, Refused
+from salesops_ml.scoring.batch import BANDS
 from salesops_ml.scoring.fields import Score
 from salesops_ml.scoring.plan import Change
 from salesops_ml.settings import Settings

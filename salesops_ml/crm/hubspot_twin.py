@@ -94,6 +94,7 @@ class HubSpotTwin(TwinVendor):
         self.scopes, self.tokens = set(SCOPES), {TOKEN}
         self.unindexed: set[tuple[str, str]] = set()
         self.multi_status, self.repeats = True, False
+        self._found: dict[str, list[Row]] = {}
         self.batches, self.pages = Batches(self), SettingsPages(self)
         self._order: dict[tuple[str, bool], list[str]] = {}
         self._numbers = itertools.count(1)
@@ -351,8 +352,7 @@ class HubSpotTwin(TwinVendor):
 
     def paged(self, rows: list[Row], after: str | None) -> Row:
         """A page, and where the next one begins."""
-        if self.repeats and rows:
-            after = str(rows[0]["id"])
+        after = "1" if self.repeats and rows else after
         return {"results": rows, **({"paging": {"next": {"after": after}}} if after else {})}
 
     def _single(self, request: Request, kind: str, record_id: str) -> Response:
@@ -373,8 +373,8 @@ class HubSpotTwin(TwinVendor):
         except MalformedSearch as error:
             return refusal(400, "VALIDATION_ERROR", str(error))
         told = [self.record(kind, dict(row), asked.get("properties") or ()) for row in page]
-        if self.repeats and told:
-            told = (told * 200)[:200]
+        if self.repeats and len(told) > 1:
+            told = self._found.setdefault(kind, told)
         return Response(200, {"total": total, **self.paged(told, after)})
 
     def _merge(self, request: Request) -> Response:
