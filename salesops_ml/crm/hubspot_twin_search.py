@@ -7,6 +7,7 @@ OR; at most 5 groups, 6 filters each, one order, 200 records a page.
 from __future__ import annotations
 
 import contextlib
+import functools
 import heapq
 import operator
 from collections.abc import Callable, Iterable, Mapping
@@ -107,7 +108,12 @@ def _value(name: str, value: Any) -> Any:
         return None
     if name.endswith("date"):
         with contextlib.suppress(ValueError):
-            return milliseconds(moment_of(str(value)))
+            return _milliseconds(str(value))
     if name == "hs_object_id" and str(value).isdigit():
         return int(value)
     return str(value)
+
+
+@functools.lru_cache(maxsize=1_000_000)
+def _milliseconds(text: str) -> int:
+    return milliseconds(moment_of(text))
