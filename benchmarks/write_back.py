@@ -77,7 +77,7 @@ VENDORS = {
     "salesforce_collections": Vendor(
         SalesforceTwin.bare, "salesforce_plug:open_collections_target"
     ),
-    "hubspot": Vendor(HubSpotTwin.bare, "hubspot_plug:open_target"),
+    "hubspot": Vendor(HubSpotTwin.bare, "hubspot_plug:open_target", pace_factor=1.0),
 }
 
 

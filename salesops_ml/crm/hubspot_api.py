@@ -29,6 +29,11 @@ UNTIL_MORE = 3_600.0
 """Seconds until it is worth asking again where a day's calls are used up."""
 RESERVE = 0.02
 """Share of the account's daily calls that is left to others."""
+_CURES = {
+    400: "{}",
+    401: "does not know the credentials ({}); check the token, or make a new one",
+    404: "there is no such address ({}); check `url` and `api_version`",
+}
 _ROLLING = {"SECONDLY": 1.0, "TEN_SECONDLY_ROLLING": 10.0}
 
 Record = dict[str, Any]
@@ -241,8 +246,8 @@ class Account:
             return Throttled(f"{self.place}: {message or 'is locked just now'}", 10.0)
         if answer.status == 403 and told.get("category") == "MISSING_SCOPES":
             return Refused(f"{self.place}: {_missing(told)}", 403)
-        if answer.status == 400 and message:
-            return Refused(f"{self.place}: {message}", 400)
+        if answer.status in _CURES and message:
+            return Refused(f"{self.place}: {_CURES[answer.status].format(message)}", answer.status)
         return None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -57,7 +58,8 @@ def feeds(source: HubSpotSource, *, pace_book: Path | None = None) -> Sequence[F
     account = Account(source, pace_book=pace_book)
     last = {"deals": account.last_saved("deals")}
     for kind in PROPERTIES:
-        _if_seen(account, kind, lambda kind=kind: last.update({kind: account.last_saved(kind)}))
+        with _if_seen(account, kind):
+            last[kind] = account.last_saved(kind)
     small = _Small(account)
     found = [*_deals(account, source, last), *small.pipelines()]
     if "companies" in last:
@@ -124,16 +126,15 @@ def _chosen(account: Account, source: HubSpotSource) -> tuple[list[str], list[st
     )
 
 
-def _if_seen(account: Account, what: str, look: Callable[[], Any]) -> bool:
-    """Whether the token may see it; what it may not see is told."""
+@contextmanager
+def _if_seen(account: Account, what: str) -> Iterator[None]:
+    """What the token may not see is left out, and told."""
     try:
-        look()
+        yield
     except Refused as error:
         if error.status != 403:
             raise
         _LOG.warning("%s: %s are left out: %s", account.place, what, error)
-        return False
-    return True
 
 
 class _Small:
@@ -151,11 +152,12 @@ class _Small:
 
     def optional(self) -> list[Feed]:
         """Owners and exchange rates, where the token may see them."""
-        account, found = self._account, []
-        if _if_seen(account, "owners", lambda: account.get("owners", "", limit=1)):
+        account, found = self._account, list[Feed]()
+        with _if_seen(account, "owners"):
+            account.get("owners", "", limit=1)
             found.append(Feed("owners", ("id",), self._owners, whole=True))
-        rates = "exchange-rates"
-        if _if_seen(account, rates, lambda: account.get("currencies", rates, limit=1)):
+        with _if_seen(account, "exchange rates"):
+            account.get("currencies", "exchange-rates", limit=1)
             found.append(Feed("exchange_rates", ("id",), self._rates, whole=True))
         return found
 

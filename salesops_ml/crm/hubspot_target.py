@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ class HubSpotTarget:
         """
         for problem in problems:
             own = OWN_PROPERTIES[problem.field]
-            self._account.door.patiently(lambda own=own: self._create(own))
+            self._account.door.patiently(partial(self._create, own))
 
     def read(self, deal_ids: Sequence[str]) -> dict[str, Standing]:
         """What stands in our properties; deleted deals do not come, merged ones as their survivor."""

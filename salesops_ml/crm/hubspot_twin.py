@@ -73,6 +73,7 @@ class HubSpotTwin(TwinVendor):
         unindexed: (kind, id) of records that searches do not find yet.
         multi_status: whether a refused value spoils its own record alone, not the whole batch.
         repeats: whether pages come again and again.
+        history_kept: how many values of a property's past are told; None for all.
     """
 
     name = "hubspot"
@@ -94,6 +95,7 @@ class HubSpotTwin(TwinVendor):
         self.scopes, self.tokens = set(SCOPES), {TOKEN}
         self.unindexed: set[tuple[str, str]] = set()
         self.multi_status, self.repeats = True, False
+        self.history_kept: int | None = None
         self._found: dict[str, list[Row]] = {}
         self.batches, self.pages = Batches(self), SettingsPages(self)
         self._order: dict[tuple[str, bool], list[str]] = {}
@@ -204,7 +206,7 @@ class HubSpotTwin(TwinVendor):
             ("POST", "objects", r"(?P<kind>\w+)/search", self._search),
             ("POST", "objects", r"(?P<kind>\w+)/batch/read", self.batches.read),
             ("POST", "objects", r"deals/batch/update", self.batches.update),
-            ("POST", "objects", r"deals/merge", self._merge),
+            ("POST", "objects", r"deals/merge", self.batches.merge),
             ("GET", "objects", r"(?P<kind>\w+)/(?P<record_id>\w+)", self._single),
             ("POST", "associations", r"(?P<kind>\w+)/(?P<to>\w+)/batch/read", self.batches.links),
             ("GET", "pipelines", "deals", self.pages.pipelines),
@@ -286,7 +288,8 @@ class HubSpotTwin(TwinVendor):
         past = [name for name in past if kind == "deals" and name in self.properties]
         if past:
             there = self.history.get(row["id"], {})
-            found["propertiesWithHistory"] = {name: there.get(name, [])[::-1] for name in past}
+            told_of = {name: there.get(name, [])[::-1][: self.history_kept] for name in past}
+            found["propertiesWithHistory"] = told_of
         return found
 
     def saved(self, deal: Row, values: Mapping[str, str | None], *, source: Row) -> None:
@@ -376,16 +379,6 @@ class HubSpotTwin(TwinVendor):
         if self.repeats and len(told) > 1:
             told = self._found.setdefault(kind, told)
         return Response(200, {"total": total, **self.paged(told, after)})
-
-    def _merge(self, request: Request) -> Response:
-        asked = request.json()
-        pair = [
-            self.standing("deals", str(asked[n])) for n in ("primaryObjectId", "objectIdToMerge")
-        ]
-        if None in pair:
-            return refusal(404, "OBJECT_NOT_FOUND", "Object not found.")
-        fresh = self.merge(str(asked["primaryObjectId"]), str(asked["objectIdToMerge"]))
-        return self.answer(self.record("deals", self.objects["deals"][fresh], ()))
 
 
 def _names(request: Request, parameter: str) -> list[str]:

@@ -112,6 +112,18 @@ class Batches:
         errors += [_not_found("deals", missing)] if missing else []
         return self.told(results, errors)
 
+    def merge(self, request: Request) -> Response:
+        """Two deals made one."""
+        asked = request.json()
+        pair = [
+            self.twin.standing("deals", str(asked[n]))
+            for n in ("primaryObjectId", "objectIdToMerge")
+        ]
+        if None in pair:
+            return refusal(404, "OBJECT_NOT_FOUND", "Object not found.")
+        fresh = self.twin.merge(str(asked["primaryObjectId"]), str(asked["objectIdToMerge"]))
+        return self.twin.answer(self.twin.record("deals", self.twin.objects["deals"][fresh], ()))
+
     def _checked(self, given: Mapping[str, Any]) -> tuple[dict[str, str | None], list[Row]]:
         """Values as they are kept, and those that are not taken."""
         values, faults = {}, []

@@ -305,6 +305,23 @@ def test_a_page_that_repeats_ends_the_load_and_keeps_the_last_one(
     assert desk.everything() == before
 
 
+def test_a_past_that_hubspot_has_cut_off_is_kept_here(tmp_path: Path, twin: Any) -> None:
+    desk = HubSpotDesk(tmp_path, twin)
+    desk.ingest()
+    deal = max(
+        account(twin).history, key=lambda one: len(account(twin).history[one].get("amount", ()))
+    )
+    before = {row["new_value"] for row in desk.stored("deal_changes")
+              if (row["deal_id"], row["field"]) == (deal, "amount")}  # fmt: skip
+    assert len(before) > 1
+    account(twin).history_kept = 1
+    account(twin).saved(account(twin).objects["deals"][deal], {"amount": "4242"},
+                        source={"sourceType": "CRM_UI", "sourceId": "userId:305000001"})  # fmt: skip
+    desk.ingest(LOADED_AT + timedelta(hours=1))
+    assert {row["new_value"] for row in desk.stored("deal_changes")
+            if (row["deal_id"], row["field"]) == (deal, "amount")} == before | {"4242.00"}  # fmt: skip
+
+
 def test_a_stage_that_is_not_in_the_list_is_told(tmp_path: Path, twin: Any) -> None:
     deal = some_open_deal(twin)
     desk = HubSpotDesk(tmp_path, twin)
