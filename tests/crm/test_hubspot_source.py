@@ -28,9 +28,9 @@ from tests.crm.landed_state import refuse_unlike
 from tests.crm.test_crm_incremental import refuse_unequal, small
 
 
-def rows_of(deals: int = 100) -> dict[str, list[dict[str, Any]]]:
-    """The small company; a few exchange rates will do."""
-    rows = small("hubspot") if deals == 100 else vendor_rows("hubspot", deals)
+def rows_of(rows: dict[str, list[dict[str, Any]]] | None = None) -> dict[str, list[dict[str, Any]]]:
+    """A company, the small one by default; a few exchange rates will do."""
+    rows = small("hubspot") if rows is None else rows
     latest = max(row["effective_at"] for row in rows["exchange_rates"])
     first = min(row["effective_at"] for row in rows["exchange_rates"])
     rates = [row for row in rows["exchange_rates"] if row["effective_at"] in (first, latest)]
@@ -54,7 +54,12 @@ def some_open_deal(twin: TwinServer) -> dict[str, Any]:
 
 
 def test_a_full_load_is_the_twins_state_field_by_field(tmp_path: Path) -> None:
-    with TwinServer(HubSpotTwin(vendor_rows("hubspot", 1_200), calls=QUICK)) as twin:
+    """More deals than are put together for one call, and activities of more than one page."""
+    rows = rows_of(vendor_rows("hubspot", 1_050))
+    rows["calls"] = rows["calls"][:250]
+    kept = {row["id"] for kind in ("calls", "emails", "tasks") for row in rows[kind]}
+    rows["activity_deals"] = [row for row in rows["activity_deals"] if row["activity_id"] in kept]
+    with TwinServer(HubSpotTwin(rows, calls=QUICK)) as twin:
         desk = HubSpotDesk(tmp_path, twin)
         desk.ingest()
         assert twin.report()["above_limit"] == 0
@@ -78,7 +83,7 @@ def test_by_api_or_by_a_loader_the_canonical_tables_are_equal(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [4, 11])
+@pytest.mark.parametrize("seed", [4])
 def test_change_by_change_ends_where_a_full_load_ends(tmp_path: Path, seed: int) -> None:
     rows = rows_of()
     edits = HubSpotEdits(rows, seed)
@@ -111,6 +116,7 @@ def with_priced_photographs(told: dict[str, Any]) -> dict[str, Any]:
     return {**told, "deal_daily": [r for r in told["deal_daily"] if r["deal_id"] in priced]}
 
 
+@pytest.mark.slow
 def test_a_deleted_deal_leaves_and_a_restored_one_returns(tmp_path: Path, twin: Any) -> None:
     desk = HubSpotDesk(tmp_path, twin)
     desk.ingest()
@@ -127,6 +133,7 @@ def test_a_deleted_deal_leaves_and_a_restored_one_returns(tmp_path: Path, twin: 
     assert {row["deal_id"] for row in desk.stored("deals")} == before - {purged}
 
 
+@pytest.mark.slow
 def test_merged_deals_become_one_with_both_histories(tmp_path: Path, twin: Any) -> None:
     desk = HubSpotDesk(tmp_path, twin)
     desk.ingest()
@@ -193,18 +200,18 @@ def test_a_bad_network_changes_nothing_of_what_lands(tmp_path: Path, twin: Any) 
     assert shaken.everything() == still.everything()
 
 
-@pytest.mark.parametrize("hours", [-9, 9])
-def test_no_clock_of_ours_matters(tmp_path: Path, twin: Any, hours: int) -> None:
+def test_no_clock_of_ours_matters(tmp_path: Path, twin: Any) -> None:
     account(twin).skew = 3_600.0 * 9
     desk = HubSpotDesk(tmp_path, twin)
     desk.ingest()
     deal = next(iter(account(twin).objects["deals"]))
     desk.sync({"deals": [{"id": deal, "lead_source": "Fair"}]})
-    assert desk.ingest(LOADED_AT + timedelta(hours=hours)).changed
+    assert desk.ingest(LOADED_AT - timedelta(hours=9)).changed
     told = {row["deal_id"]: row["lead_source"] for row in desk.stored("deals")}
     assert told[deal] == "Fair"
 
 
+@pytest.mark.slow
 def test_what_searches_do_not_find_yet_comes_with_a_later_load(tmp_path: Path, twin: Any) -> None:
     desk = HubSpotDesk(tmp_path, twin)
     desk.ingest()
@@ -222,6 +229,7 @@ def test_what_searches_do_not_find_yet_comes_with_a_later_load(tmp_path: Path, t
     assert {row["deal_id"]: row["lead_source"] for row in desk.stored("deals")}[late] == "Late"
 
 
+@pytest.mark.slow
 def test_a_search_goes_beyond_ten_thousand_records() -> None:
     rows = [
         {"id": str(10**9 + n), "hs_lastmodifieddate": "2026-03-01T00:00:00Z"} for n in range(10_450)
@@ -235,9 +243,8 @@ def test_a_search_goes_beyond_ten_thousand_records() -> None:
         assert server.report()["statuses"] == {"200": 54}
 
 
-@pytest.mark.parametrize("version", ["v3", "2026-03"])
-def test_each_version_has_its_own_addresses(tmp_path: Path, twin: Any, version: str) -> None:
-    desk = HubSpotDesk(tmp_path, twin, api_version=version)
+def test_versions_by_date_have_addresses_of_their_own(tmp_path: Path, twin: Any) -> None:
+    desk = HubSpotDesk(tmp_path, twin, api_version="2026-03")
     desk.ingest()
     assert len(desk.stored("deals")) == 100
     assert set(twin.report()["statuses"]) <= {"200", "207"}
@@ -347,6 +354,7 @@ def test_a_renamed_stage_has_one_name_throughout(tmp_path: Path, twin: Any) -> N
     assert stage["label"] not in stages
 
 
+@pytest.mark.slow
 def test_reading_stays_below_the_limits_and_keeps_them_for_others(tmp_path: Path) -> None:
     with TwinServer(HubSpotTwin(rows_of(), calls=100)) as twin:
         desk = HubSpotDesk(tmp_path, twin, calls_per_10_seconds=100, searches_a_second=5)
