@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -68,7 +69,8 @@ def feeds(source: HubSpotSource, *, pace_book: Path | None = None) -> Sequence[F
     if "quotes" in last:
         quotes = Pass(account, "quotes", PROPERTIES["quotes"], last["quotes"], tie=_QUOTE)
         found += [*_records(quotes), _tied(_QUOTE, [quotes])]
-    return [*found, *small.optional()]
+    found += small.optional()
+    return [replace(feed, close=account.door.close) for feed in found]
 
 
 def _deals(account: Account, source: HubSpotSource, last: dict[str, datetime | None]) -> list[Feed]:
