@@ -39,6 +39,7 @@ import sample_vendor  # noqa: E402
 
 from salesops_ml.app.write_back import write_scores, write_to_crm  # noqa: E402
 from salesops_ml.crm.delivery import Delivery  # noqa: E402
+from salesops_ml.crm.hubspot_twin import HubSpotTwin  # noqa: E402
 from salesops_ml.crm.limits import Clock, Limits  # noqa: E402
 from salesops_ml.crm.outbox import Outbox  # noqa: E402
 from salesops_ml.crm.salesforce_twin import SalesforceTwin  # noqa: E402
@@ -84,6 +85,7 @@ VENDORS = {
     "salesforce_collections": Vendor(
         SalesforceTwin.bare, "salesforce_plug:open_collections_target"
     ),
+    "hubspot": Vendor(HubSpotTwin.bare, "hubspot_plug:open_target", pace_factor=1.0),
 }
 
 

@@ -196,13 +196,26 @@ class SalesforceSource(CrmSource):
 
 
 class HubSpotSource(CrmSource):
-    """A HubSpot account, by a private app's token."""
+    """A HubSpot account, by the token of a private app.
+
+    Attributes:
+        url: HubSpot's API.
+        token: the private app's access token, by name.
+        api_version: `v3`, or a date such as `2026-03`.
+        calls_per_10_seconds: 100, or 190 with Professional and Enterprise.
+        searches_a_second: 5, which all apps of an account share.
+        daily_calls: calls in 24 hours that we may make; the account's own count is watched, too.
+        calls_at_once: calls in flight.
+    """
 
     type: Literal["hubspot"]
     url: WebAddress = "https://api.hubapi.com"
     token: Secret
     api_version: str = Field("v3", pattern=r"^(v\d+|\d{4}-\d{2})$")
-    calls_per_10_seconds: int = Field(100, ge=1, le=1000)
+    calls_per_10_seconds: int = Field(100, ge=1)
+    searches_a_second: int = Field(5, ge=1)
+    daily_calls: int = Field(250_000, ge=1)
+    calls_at_once: int = Field(6, ge=1, le=25)
 
 
 class AmoCrmSource(CrmSource):
