@@ -32,9 +32,8 @@ def main(config: str, database: str, story: Path) -> None:
     _users(companies)
     staff = [_employee(name, companies[0]) for name in told["reps"]]
     far = _employee("Jo", companies[1])
-    parties = _parties(told["accounts"])
     places = [(company.id, company.currency.id) for company in companies]
-    _past(database, told["deals"], places, staff, far, parties)
+    _past(database, told, places, staff, far)
 
 
 def _company(name: str, code: str) -> Any:
@@ -91,51 +90,63 @@ def _employee(name: str, company: Any) -> int:
     return int(employee.id)
 
 
-def _parties(names: list[str]) -> dict[str, int]:
-    Party = Model.get("party.party")
-    parties = [Party(name=name) for name in names]
-    Party.save(parties)
-    return {party.name: party.id for party in parties}
-
-
 def _past(
-    database: str,
-    deals: list[Row],
-    places: list[Place],
-    staff: list[int],
-    far: int,
-    parties: dict[str, int],
+    database: str, told: dict[str, Any], places: list[Place], staff: list[int], far: int
 ) -> None:
+    """Rows as Tryton writes them: one of each kind is made by it, all others are that row again."""
     from trytond.pool import Pool
     from trytond.transaction import Transaction
 
     with Transaction().start(database, 1) as transaction:
-        pool = Pool()
-        Opportunity = pool.get("sale.opportunity")
+        pool, cursor = Pool(), transaction.connection.cursor()
         seller = pool.get("res.user").search([("login", "=", SELLER)])[0].id
-        first = [_values(deal, deal["saves"][-1], places, staff, far, parties) for deal in deals]
-        made = Opportunity.create(first)
-        table, history = "sale_opportunity", "sale_opportunity__history"
-        cursor = transaction.connection.cursor()
-        cursor.execute(f"DELETE FROM {history}")
-        cursor.execute(f"SELECT name FROM pragma_table_info('{history}') WHERE name <> '__id'")
-        names = ", ".join(f'"{name}"' for (name,) in cursor.fetchall())
-        for record, deal in zip(made, deals, strict=True):
+        parties = _parties(cursor, pool, told["accounts"])
+        now, then = [], []
+        for number, deal in enumerate(told["deals"], 1):
             begun = deal["saves"][0]["at"]
             for save in deal["saves"]:
-                at, again = save["at"], save["at"] != begun
+                again = save["at"] != begun
                 values = _values(deal, save, places, staff, far, parties)
-                cursor.execute(
-                    f"UPDATE {table} SET state = ?, amount = ?, end_date = ?, employee = ?, "
-                    "create_date = ?, create_uid = ?, write_date = ?, write_uid = ? WHERE id = ?",
-                    (values["state"], str(values["amount"]), save["end_date"], values["employee"],
-                     begun, seller, at if again else None, seller if again else None, record.id),
-                )  # fmt: skip
-                cursor.execute(
-                    f"INSERT INTO {history} ({names}) SELECT {names} FROM {table} WHERE id = ?",
-                    (record.id,),
-                )
+                if not then:
+                    (first,) = pool.get("sale.opportunity").create([values])
+                then.append(_plain(values) | {
+                    "id": number, "number": str(number), "create_date": begun, "create_uid": seller,
+                    "write_date": save["at"] if again else None, "write_uid": seller if again else None,
+                })  # fmt: skip
+            now.append(then[-1])
+        _copies(cursor, "sale_opportunity", first.id, now)
+        _copies(cursor, "sale_opportunity__history", first.id, then)
         transaction.commit()
+
+
+def _parties(cursor: Any, pool: Any, names: list[str]) -> dict[str, int]:
+    (first,) = pool.get("party.party").create([{"name": names[0]}])
+    known = dict(zip(names, range(first.id, first.id + len(names)), strict=True))
+    rows = [{"id": party, "name": name, "code": f"A{party}"} for name, party in known.items()]
+    _copies(cursor, "party_party", first.id, rows)
+    return known
+
+
+def _copies(cursor: Any, table: str, first: int, rows: list[Row]) -> None:
+    """The row `first` of a table in as many copies, each with values of its own; it goes itself."""
+    cursor.execute(f"SELECT name FROM pragma_table_info('{table}') WHERE name <> '__id'")
+    names = [name for (name,) in cursor.fetchall()]
+    told = [f"${name}" if name in rows[0] else f't."{name}"' for name in names]
+    cursor.execute(f"CREATE TEMP TABLE _first AS SELECT * FROM {table} WHERE id = ?", (first,))
+    cursor.execute(f"DELETE FROM {table} WHERE id = ?", (first,))
+    columns = ", ".join(f'"{name}"' for name in names)
+    cursor.executemany(
+        f"INSERT INTO {table} ({columns}) SELECT {', '.join(told)} FROM _first t", rows
+    )
+    cursor.execute("DROP TABLE _first")
+
+
+def _plain(row: Row) -> Row:
+    """Values as SQLite keeps them."""
+    return {
+        name: str(value) if isinstance(value, Decimal | date) else value
+        for name, value in row.items()
+    }
 
 
 def _values(
