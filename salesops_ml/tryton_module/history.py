@@ -12,7 +12,6 @@ from sql import Column
 from sql.aggregate import Max
 from sql.conditionals import Coalesce
 from sql.operators import Concat
-
 from trytond import backend
 from trytond.pool import Pool
 from trytond.rpc import RPC

@@ -17,7 +17,7 @@ from typing import Any
 from proteus import Model, Wizard
 from proteus import config as proteus_config
 
-SELLER, READER, SCORER = "seller", "reader", "scorer"
+SELLER, READER, SCORER, OPENER, ABROAD = "seller", "reader", "scorer", "opener", "abroad"
 PASSWORD = "s3cret-of-scorer"
 Row = dict[str, Any]
 Place = tuple[int, int]
@@ -60,18 +60,22 @@ _RATES = {
 
 
 def _users(companies: list[Any]) -> None:
-    """A seller and the connector's user with rights, and one who may only read."""
+    """A seller and the connector's user with rights, and three with less of them each."""
     User, Group = Model.get("res.user"), Model.get("res.group")
     rights = {name: Group.find([("name", "=", name)]) for name in ("Sale Opportunity", "Sales")}
-    for login, groups in (
-        (SELLER, ["Sale Opportunity", "Sales"]),
-        (SCORER, ["Sale Opportunity"]),
-        (READER, ["Sales"]),
+    for login, groups, places in (
+        (SELLER, ["Sale Opportunity", "Sales"], companies),
+        (SCORER, ["Sale Opportunity", "Sales"], companies),
+        (READER, ["Sales"], companies),
+        (OPENER, ["Sale Opportunity"], companies),
+        (ABROAD, ["Sale Opportunity", "Sales"], companies[1:]),
     ):
         user = User(name=login.title(), login=login, password=PASSWORD)
-        user.companies.extend(Model.get("company.company").find([]))
+        user.companies.extend(
+            Model.get("company.company").find([("id", "in", [c.id for c in places])])
+        )
         user.company_filter = "all"
-        user.company = companies[0]
+        user.company = places[0]
         for name in groups:
             user.groups.extend(Group.find([("id", "in", [one.id for one in rights[name]])]))
         user.save()
