@@ -139,31 +139,28 @@ def activities_of(tables: Tables, deals: Rows, users: ir.Table) -> dict[str, ir.
         deals: the opportunities that stand.
         users: `_user`, `_person` (who that is) and `_software`.
     """
+    live = deals.table.select(_live=deals.text("id"))
     found = [
-        _of_kind(rows, landed_rows(tables, f"{name}_ids").live, kind)
+        _of_kind(rows, landed_rows(tables, f"{name}_ids").live, kind, live, users)
         for name, kind in KINDS.items()
         if (rows := landed_rows(tables, name)).here
     ]
     if not found:
         return {}
-    table = ibis.union(*found) if len(found) > 1 else found[0]
-    live = deals.table.select(_live=deals.text("id"))
-    table = table.semi_join(live, table.deal_id == live["_live"])
-    table = table.left_join(users, table["_by"] == users["_user"])
-    table = table.filter(~table["_software"].fill_null(False))
-    return {"activities": table.mutate(rep_id=table["_person"]).drop(
-        "_by", "_user", "_person", "_software"
-    )}  # fmt: skip
+    return {"activities": ibis.union(*found) if len(found) > 1 else found[0]}
 
 
-def _of_kind(rows: Rows, ids: Rows, kind: str) -> ir.Table:
+def _of_kind(rows: Rows, ids: Rows, kind: str, live: ir.Table, users: ir.Table) -> ir.Table:
     there = ids.table.select(_there=ids.text("id"))
-    rows = rows.only(rows.table.semi_join(there, rows.text("id") == there["_there"]))
+    table = rows.table.semi_join(there, rows.text("id") == there["_there"])
+    table = table.semi_join(live, rows.only(table).text("opportunity") == live["_live"])
+    table = table.left_join(users, rows.only(table).text("create_uid") == users["_user"])
+    rows = rows.only(table.filter(~table["_software"].fill_null(False)))
     chosen = {
         "activity_id": ibis.literal(f"{kind} ") + rows.text("id"),
         "deal_id": rows.text("opportunity"),
+        "rep_id": rows.table["_person"],
         "kind": ibis.literal(kind),
         "at": rows.moment("create_date"),
-        "_by": rows.text("create_uid"),
     }
     return rows.table.select(**with_reason(chosen, rows))

@@ -27,6 +27,8 @@ from salesops_ml.settings import Settings
 MODULE = "salesops_scores"
 KINDS = dict(zip(FIELDS, ("float", "date", "char", "text", "datetime", "char"), strict=True))
 """Tryton's kind of each field."""
+EDITABLE = ("lead", "opportunity", "converted")
+"""The states in which Tryton lets `conversion_probability` be written."""
 PROBABILITY_DIGITS = 4
 """What Tryton keeps of `conversion_probability`."""
 
@@ -127,7 +129,7 @@ class TrytonTarget:
         (field,) = self._named()
         past: dict[str, list[dict[str, Any]]] = {}
         try:
-            for rows in told_rows(self._tryton, OPPORTUNITY, [*FIELDS, field],
+            for rows in told_rows(self._tryton, OPPORTUNITY, [*FIELDS, field, "state"],
                                   ids=[int(change.deal_id) for change in changes]):  # fmt: skip
                 for row in rows:
                     past.setdefault(str(row["id"]), []).append(row)
@@ -142,13 +144,15 @@ class TrytonTarget:
         return {deal: {field: value} for deal, value in found.items() if value is not None}
 
     def _before(self, change: Change, saves: list[dict[str, Any]], field: str) -> float | None:
-        """The field as it was before the score came; None where it is no longer as we wrote it."""
+        """The field as it was before the score came; None where it is to be left as it stands."""
         wrote = self._probability(change.old).get(field)
-        if wrote is None or not saves or saves[-1][field] != wrote:
+        if wrote is None or not saves:
             return None
-        ours = self.as_stored(change.old or Score())
-        others = [save for save in saves if score_of(save) != ours]
-        return None if not others else float(others[-1][field])
+        if saves[-1][field] != wrote or saves[-1]["state"] not in EDITABLE:
+            return None
+        before = self.as_stored(change.new or Score())
+        found = [save[field] for save in saves if score_of(save) == before]
+        return float(found[-1]) if found else None
 
     def _named(self) -> list[str]:
         field = self._source.probability_field

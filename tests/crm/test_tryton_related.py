@@ -11,7 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salesops_ml.crm.tryton_related import products_over_time, products_today, quotes_of
+from salesops_ml.crm.tryton_related import (
+    activities_of,
+    products_over_time,
+    products_today,
+    quotes_of,
+)
 from salesops_ml.crm.vendor_rows import Rows
 
 START = datetime(2026, 1, 1)
@@ -119,3 +124,26 @@ def test_money_of_another_currency_is_no_amount_and_a_deleted_sale_no_quote() ->
     assert quotes_of(tables, deals)["quotes"].execute()["amount"].tolist() == [None]
     gone = {**tables, "sales_ids": tables["sales_ids"].mutate(_deleted=True)}
     assert quotes_of(gone, deals)["quotes"].execute().empty
+
+
+@pytest.mark.parametrize("names", [["notes"], ["notes", "emails", "documents"]])
+def test_what_people_hung_on_a_deal_that_stands_is_an_activity(names: list[str]) -> None:
+    columns = ["id", "opportunity", "create_date", "create_uid"]
+    rows = [
+        {"id": "1", "opportunity": "7", "create_date": "2026-03-02T09:00:00", "create_uid": "8"},
+        {"id": "2", "opportunity": "7", "create_date": "2026-03-02T09:00:00", "create_uid": "9"},
+        {"id": "3", "opportunity": "8", "create_date": "2026-03-02T09:00:00", "create_uid": "8"},
+        {"id": "4", "opportunity": "7", "create_date": "2026-03-02T09:00:00", "create_uid": "8"},
+    ]
+    tables = {name: landed(rows, columns) for name in names}
+    tables |= {f"{name}_ids": landed([{"id": n} for n in "123"], ["id"]) for name in names}
+    deals = Rows(landed([{"id": "7"}], ["id"]), "opportunities")
+    users = ibis.memtable(
+        pd.DataFrame({"_user": ["8", "9"], "_person": ["5", "user 9"], "_software": [False, True]})
+    )
+    assert "activities" not in activities_of({}, deals, users)
+    found = activities_of(tables, deals, users)["activities"].execute()
+    kinds = {"notes": "note", "emails": "email", "documents": "attachment"}
+    assert sorted(found["activity_id"]) == sorted(f"{kinds[name]} 1" for name in names)
+    assert set(found["rep_id"]) == {"5"}
+    assert set(found["at"]) == {pd.Timestamp("2026-03-02 09:00")}

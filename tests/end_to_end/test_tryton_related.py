@@ -244,10 +244,11 @@ def test_tryton_s_own_probability_goes_back_unless_a_person_changed_it(
 
     with session(world):
         Opportunity = Model.get("sale.opportunity")
-        deals = Opportunity.find([("company", "=", 1)], limit=5)
-        for deal, chance in zip(deals, (0.1, 0.2, 0.3, 0.4, 0.5), strict=True):
+        deals = Opportunity.find([("company", "=", 1), ("state", "=", "lost")], limit=6)
+        for deal, chance in zip(deals, (0.1, 0.2, 0.3, 0.4, 0.5, 0.6), strict=True):
+            deal.click("lead")
             deal.conversion_probability = chance
-        Opportunity.save(deals)
+            deal.save()
     ids = [str(deal.id) for deal in deals]
     named = TrytonSource.model_validate(
         source(world, probability_field="conversion_probability")
@@ -263,7 +264,7 @@ def test_tryton_s_own_probability_goes_back_unless_a_person_changed_it(
     for run, changes in plans.items():
         outbox.plan(run, target.place, changes, at=at)
         Delivery(outbox, target).run(run)
-    assert _chances(world, ids) == [0.7123, 0.7123, 0.6123, 0.6123, 0.6123]
+    assert _chances(world, ids) == [0.7123, 0.7123, 0.6123, 0.6123, 0.6123, 0.6123]
     with session(world):
         person = Model.get("sale.opportunity")(int(ids[3]))
         person.conversion_probability = 0.9
@@ -271,11 +272,12 @@ def test_tryton_s_own_probability_goes_back_unless_a_person_changed_it(
         other = Model.get("sale.opportunity")(int(ids[4]))
         other.comment = "a person wrote something else"
         other.save()
+        Model.get("sale.opportunity")(int(ids[5])).click("lost")
     done = roll_back(outbox, Delivery(outbox, target), "two", at=at)
     assert done.found == {RESTORED: 2}
-    assert _chances(world, ids) == [0.6123, 0.6123, 0.6123, 0.9, 0.6123]
+    assert _chances(world, ids) == [0.6123, 0.6123, 0.6123, 0.9, 0.6123, 0.6123]
     roll_back(outbox, Delivery(outbox, target), "one", at=at)
-    assert _chances(world, ids) == [0.1, 0.2, 0.3, 0.9, 0.5]
+    assert _chances(world, ids) == [0.1, 0.2, 0.3, 0.9, 0.5, 0.6123]
     assert set(target.read(ids).values()) == {Score()}
 
 

@@ -18,6 +18,7 @@ from proteus import Model, Wizard
 from proteus import config as proteus_config
 
 SELLER, READER, SCORER, OPENER, ABROAD = "seller", "reader", "scorer", "opener", "abroad"
+LONG_AGO = "2020-01-01 00:00:00.000000"
 PASSWORD = "s3cret-of-scorer"
 Row = dict[str, Any]
 Place = tuple[int, int]
@@ -120,13 +121,66 @@ def _past(
             now.append(then[-1])
         _copies(cursor, "sale_opportunity", first.id, now)
         _copies(cursor, "sale_opportunity__history", first.id, then)
+        if told.get("belongings"):
+            with transaction.set_context(company=places[0][0]):
+                _belongings(cursor, pool, now, then)
         transaction.commit()
+
+
+def _belongings(cursor: Any, pool: Any, now: list[Row], then: list[Row]) -> None:
+    """A line, a note and a sale for many an opportunity, dated by its own saves; none is sold out."""
+    products = _products(pool, 20)
+    first = {row["id"]: row for row in reversed(then)}
+    lines, past = [], []
+    for deal in now:
+        if deal["id"] % 2:
+            begun = _stamps(first[deal["id"]]) | {"id": len(lines) + 1, "opportunity": deal["id"]}
+            past.append(begun | {"product": products[deal["id"] % 20]})
+            if deal["write_date"] and deal["id"] % 5 == 0:
+                past.append(begun | _stamps(deal) | {"product": products[deal["id"] % 7]})
+            lines.append(past[-1])
+    (line,) = pool.get("sale.opportunity.line").create([{"opportunity": 1, "quantity": 1}])
+    _copies(cursor, "sale_opportunity_line", line.id, lines)
+    _copies(cursor, "sale_opportunity_line__history", line.id, past)
+    notes = [_stamps(row) | {"resource": f"sale.opportunity,{row['id']}"} for row in then[::3]]
+    (note,) = pool.get("ir.note").create([{"resource": "sale.opportunity,1", "message": "called"}])
+    _copies(cursor, "ir_note", note.id, [{"id": n, **row} for n, row in enumerate(notes, 1)])
+    sold = [deal for deal in now if deal["state"] in ("converted", "won")]
+    origin = {"origin": "sale.opportunity,1", "party": now[0]["party"],
+              "company": now[0]["company"], "currency": now[0]["currency"]}  # fmt: skip
+    (sale,) = pool.get("sale.sale").create([origin])
+    sales = [
+        _stamps(deal) | {"id": n, "origin": f"sale.opportunity,{deal['id']}", "party": deal["party"],
+        "company": deal["company"], "currency": deal["currency"],
+        "state": "done" if deal["state"] == "won" else "quotation",
+        "quotation_date": deal["end_date"], "untaxed_amount_cache": deal["amount"]}
+        for n, deal in enumerate(sold, 1)
+    ]  # fmt: skip
+    _copies(cursor, "sale_sale", sale.id, sales)
+
+
+def _stamps(row: Row) -> Row:
+    """When and by whom a row was made and saved."""
+    return {name: row[name] for name in ("create_date", "create_uid", "write_date", "write_uid")}
+
+
+def _products(pool: Any, count: int) -> list[int]:
+    (unit,) = pool.get("product.uom").search([("name", "=", "Unit")], limit=1)
+    made = pool.get("product.template").create(
+        [{"name": f"Product {n}", "default_uom": unit.id, "sale_uom": unit.id, "type": "service",
+          "salable": True, "list_price": Decimal("10"), "products": [("create", [{}])]}
+         for n in range(count)]
+    )  # fmt: skip
+    return [one.products[0].id for one in made]
 
 
 def _parties(cursor: Any, pool: Any, names: list[str]) -> dict[str, int]:
     (first,) = pool.get("party.party").create([{"name": names[0]}])
     known = dict(zip(names, range(first.id, first.id + len(names)), strict=True))
-    rows = [{"id": party, "name": name, "code": f"A{party}"} for name, party in known.items()]
+    rows = [
+        {"id": party, "name": name, "code": f"A{party}", "create_date": LONG_AGO}
+        for name, party in known.items()
+    ]
     _copies(cursor, "party_party", first.id, rows)
     return known
 
