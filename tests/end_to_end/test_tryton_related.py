@@ -14,6 +14,7 @@ import pytest
 
 from salesops_ml.crm import ingest
 from salesops_ml.crm.delivery import Delivery
+from salesops_ml.crm.limits import Clock
 from salesops_ml.crm.outbox import Outbox
 from salesops_ml.crm.rollback import RESTORED, roll_back
 from salesops_ml.crm.tryton_history import LINE, history_rows, told_rows
@@ -21,10 +22,14 @@ from salesops_ml.crm.tryton_pages import stamped
 from salesops_ml.crm.tryton_rpc import OPPORTUNITY, Tryton
 from salesops_ml.crm.tryton_source import HISTORY_FIELDS
 from salesops_ml.crm.tryton_target import TrytonTarget
+from salesops_ml.crm.twin_faults import FaultPlan
+from salesops_ml.crm.twin_server import TwinServer
 from salesops_ml.crm_settings import TrytonSource
 from salesops_ml.scoring.fields import Score
 from salesops_ml.scoring.plan import Change
 from salesops_ml.settings import parse
+from tests.crm.killed_delivery import AT, Plug, problems, run_killed, scores
+from tests.crm.tryton_plug import TrytonProxy, open_target
 from tests.end_to_end.tryton_world import ADMIN, DATABASE, TrytonWorld, needs_tryton, story_of
 
 pytestmark = pytest.mark.slow
@@ -279,6 +284,27 @@ def test_tryton_s_own_probability_goes_back_unless_a_person_changed_it(
     roll_back(outbox, Delivery(outbox, target), "one", at=at)
     assert _chances(world, ids) == [0.1, 0.2, 0.3, 0.9, 0.5, 0.6123]
     assert set(target.read(ids).values()) == {Score()}
+
+
+def test_write_backs_that_are_killed_on_a_bad_network_end_as_planned(
+    world: TrytonWorld, tmp_path: Path
+) -> None:
+    clock = Clock(4.0)
+    plan = FaultPlan.of_every_kind(0.2, seed=3)
+    with TwinServer(TrytonProxy(world.url), clock=clock, faults=plan) as twin:
+        asked = Plug(
+            target="tryton_plug:open_target", url=twin.url, outbox=f"sqlite:///{tmp_path}/o.db",
+            run_id="run", factor=clock.factor, pace_book=str(tmp_path / "pace"), kills=4,
+            longest=1.0, seed=1,
+        )  # fmt: skip
+        outbox = Outbox(asked.outbox)
+        target = open_target(twin.url, clock=clock, pace_book=tmp_path / "pace")
+        outbox.plan("run", target.place, scores(DEALS), at=AT)
+        run_killed(asked)
+        report = twin.report()
+        twin.faults = FaultPlan()
+        assert problems(target, outbox, "run", report) == []
+    assert report["deals_written"] == DEALS
 
 
 def _chances(world: TrytonWorld, ids: list[str]) -> list[float]:
