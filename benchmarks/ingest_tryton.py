@@ -42,7 +42,7 @@ from tests.end_to_end.tryton_world import DATABASE, TrytonWorld, story_of  # noq
 
 RESULTS = ROOT / "benchmarks" / "results" / "ingest_tryton.json"
 PASSWORD = "s3cret-of-scorer"
-BY_MOMENTS = 200
+BY_MOMENTS = 40
 """Opportunities whose history is read without our module too, to compare."""
 SAVED = ("create_date", "create_uid", "write_date", "write_uid")
 TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -154,11 +154,10 @@ def by_moments(source: TrytonSource, cost: Cost) -> dict[str, Any]:
 
 
 def change(world: TrytonWorld, deals: int, n: int) -> None:
-    """A seller writes a new amount into one open opportunity in a hundred, one save each."""
+    """A seller writes into one opportunity in a hundred, what may be written in every state."""
     tryton = Tryton(source_of(world, "seller"))
-    wanted = [["state", "in", ["lead", "opportunity", "converted", "won", "lost"]]]
-    ids = tryton.read(f"model.{OPPORTUNITY}.search", wanted, n * deals // 10, deals // 100)
-    pairs = [part for one in ids for part in ([one], {"description": f"looked at {n}"})]
+    ids = tryton.read(f"model.{OPPORTUNITY}.search", [], n * deals // 10, deals // 100)
+    pairs = [part for one in ids for part in ([one], {"reference": f"looked at {n}"})]
     for start in range(0, len(pairs), 200):
         tryton.write(f"model.{OPPORTUNITY}.write", *pairs[start : start + 200])
 

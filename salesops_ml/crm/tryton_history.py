@@ -14,8 +14,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from salesops_ml.crm.tryton_rpc import OPPORTUNITY, Tryton
+from salesops_ml.errors import Refused
 
+MODULE = "salesops_scores"
 LINE = "sale.opportunity.line"
+FORBIDDEN = 403
+"""Tryton's answer for a method that is not there."""
 TOLD = 2_000
 """Rows of the history table a call."""
 IDS_TOLD = 20_000
@@ -48,10 +52,8 @@ def told_rows(
     """
     last = 0
     while True:
-        rows = tryton.read(
-            f"model.{model}.salesops_history", last, TOLD, list(fields), since,
-            None if ids is None else list(ids),
-        )  # fmt: skip
+        chosen = None if ids is None else list(ids)
+        rows = _told(tryton, f"{model}.salesops_history", last, TOLD, list(fields), since, chosen)
         if rows:
             yield rows
         if len(rows) < TOLD:
@@ -69,14 +71,28 @@ def resource_rows(
     """
     last, most = 0, IDS_TOLD if only_ids else TOLD
     while True:
-        rows = tryton.read(
-            f"model.{OPPORTUNITY}.salesops_resources", model, last, most, since, only_ids
-        )
+        method = f"{OPPORTUNITY}.salesops_resources"
+        rows = _told(tryton, method, model, last, most, since, only_ids)
         if rows:
             yield rows
         if len(rows) < most:
             return
         last = rows[-1]["id"]
+
+
+def _told(tryton: Tryton, method: str, *arguments: Any) -> list[dict[str, Any]]:
+    """What a method of our module gives."""
+    try:
+        rows: list[dict[str, Any]] = tryton.read(f"model.{method}", *arguments)
+    except Refused as error:
+        if error.status != FORBIDDEN:
+            raise
+        raise Refused(
+            f"{tryton.place}: the server does not run `{MODULE}` as it is in this version; "
+            "docs/crm_tryton.md says how it is installed",
+            error.status,
+        ) from None
+    return rows
 
 
 def history_rows(

@@ -100,7 +100,10 @@ def _optional(name: str, read: Read) -> Read:
             yield from read(since)
         except Refused as error:
             if since is not None:
-                raise
+                raise SourceError(
+                    f"`{name}` could be read before, and now not: {error}; mend that, or remove the "
+                    "landing beside the warehouse, so that everything is read anew"
+                ) from None
             _LOG.warning("`%s` are left out: %s", name, error)
 
     return tried

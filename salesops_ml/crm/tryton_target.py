@@ -16,7 +16,7 @@ from salesops_ml.crm.limits import Backoff, Clock, Limits
 from salesops_ml.crm.rollback import goes_back
 from salesops_ml.crm.target import GONE, Done, FieldProblem, Outcome, Standing
 from salesops_ml.crm.targets import connection_of
-from salesops_ml.crm.tryton_history import told_rows
+from salesops_ml.crm.tryton_history import MODULE, told_rows
 from salesops_ml.crm.tryton_rpc import LIMITS, OPPORTUNITY, Tryton
 from salesops_ml.crm_settings import TrytonSource
 from salesops_ml.errors import Refused, UsageError
@@ -24,7 +24,6 @@ from salesops_ml.scoring.fields import FIELDS, Score, score_of
 from salesops_ml.scoring.plan import Change
 from salesops_ml.settings import Settings
 
-MODULE = "salesops_scores"
 KINDS = dict(zip(FIELDS, ("float", "date", "char", "text", "datetime", "char"), strict=True))
 """Tryton's kind of each field."""
 EDITABLE = ("lead", "opportunity", "converted")
@@ -135,8 +134,8 @@ class TrytonTarget:
                     past.setdefault(str(row["id"]), []).append(row)
         except Refused as error:
             raise Refused(
-                f"{error}; to take `{field}` back its history is needed: bring the server's module "
-                f"`{MODULE}` up to date and restart it, or leave out `probability_field`",
+                f"{error}; to take `{field}` back its history is needed: mend that, or leave out "
+                "`probability_field`",
                 error.status,
             ) from None
         found = {change.deal_id: self._before(change, past.get(change.deal_id, []), field)

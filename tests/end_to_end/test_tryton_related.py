@@ -20,11 +20,12 @@ from salesops_ml.crm.rollback import RESTORED, roll_back
 from salesops_ml.crm.tryton_history import LINE, history_rows, told_rows
 from salesops_ml.crm.tryton_pages import stamped
 from salesops_ml.crm.tryton_rpc import OPPORTUNITY, Tryton
-from salesops_ml.crm.tryton_source import HISTORY_FIELDS
+from salesops_ml.crm.tryton_source import HISTORY_FIELDS, feeds
 from salesops_ml.crm.tryton_target import TrytonTarget
 from salesops_ml.crm.twin_faults import FaultPlan
 from salesops_ml.crm.twin_server import TwinServer
 from salesops_ml.crm_settings import TrytonSource
+from salesops_ml.errors import SourceError
 from salesops_ml.scoring.fields import Score
 from salesops_ml.scoring.plan import Change
 from salesops_ml.settings import parse
@@ -34,6 +35,7 @@ from tests.end_to_end.tryton_world import ADMIN, DATABASE, TrytonWorld, needs_tr
 
 pytestmark = pytest.mark.slow
 DEALS = 120
+BARE = "bare"
 PASSWORD = "s3cret-of-scorer"
 TABLES = ("deals", "stages", "stage_events", "deal_changes", "activities", "quotes", "accounts",
           "reps", "exchange_rates", "deal_daily", "rejects")  # fmt: skip
@@ -45,7 +47,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrytonWorld]:
     made = TrytonWorld(tmp_path_factory.mktemp("tryton"))
     made.make("sale_opportunity", "salesops_scores")
     made.fill(story_of(DEALS))
-    made.start(DATABASE)
+    made.copy_without(BARE, "salesops_scores")
+    made.start(DATABASE, BARE)
     patch = pytest.MonkeyPatch()
     patch.setenv("TRYTON_PASSWORD", PASSWORD)
     try:
@@ -214,6 +217,25 @@ def test_told_by_our_module_or_found_out_moment_by_moment_the_history_is_one(
         told_rows(tryton, OPPORTUNITY, HISTORY_FIELDS, since=datetime.fromisoformat(since))
     )
     assert late == {key: row for key, row in told.items() if key[1] >= since}
+
+
+def test_without_our_module_the_history_is_read_and_what_it_tells_is_left_out(
+    world: TrytonWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = {
+        feed.name: feed for feed in feeds(TrytonSource.model_validate(source(world, database=BARE)))
+    }
+    bare = {(row["id"], row["modified"]): row
+            for page in found["opportunity_history"].read(None) for row in page}  # fmt: skip
+    assert "from moment to moment" in caplog.text
+    assert len(bare) == sum(len(deal["saves"]) for deal in story_of(DEALS)["deals"])
+    tryton = Tryton(TrytonSource.model_validate(source(world)))
+    assert bare.items() <= _by_save(told_rows(tryton, OPPORTUNITY, HISTORY_FIELDS)).items()
+    for name in ("lines", "notes", "notes_ids"):
+        assert list(found[name].read(None)) == []
+        assert f"`{name}` are left out" in caplog.text
+    with pytest.raises(SourceError, match=r"could be read before.*does not run `salesops_scores`"):
+        list(found["lines"].read("2026-01-01T00:00:00.000000"))
 
 
 def _by_save(pages: Iterator[list[dict[str, Any]]]) -> dict[tuple[int, str], dict[str, Any]]:
