@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -58,14 +59,16 @@ def world_rows(deals: int, *, activities: int | None = None) -> Rows:
 
 
 def _copied(row: Row) -> Row:
+    if "_embedded" in row and "custom_fields_values" not in row:
+        return deepcopy(row)
     if "custom_fields_values" in row:
         return {**row, "custom_fields_values": list(row["custom_fields_values"] or [])}
     return dict(row)
 
 
 def small() -> AmoCrmTwin:
-    """A hundred deals with few activities, and the fields for scores."""
-    return AmoCrmTwin(world_rows(100, activities=150), calls_per_second=PACE).with_own_fields()
+    """Sixty deals with few activities, and the fields for scores."""
+    return AmoCrmTwin(world_rows(60, activities=100), calls_per_second=PACE).with_own_fields()
 
 
 class AmoDesk(CrmDesk):
