@@ -34,6 +34,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "crm")]
 import killed_delivery  # noqa: E402
 import sample_vendor  # noqa: E402
 
+from salesops_ml.crm.amocrm_twin import AmoCrmTwin  # noqa: E402
 from salesops_ml.crm.delivery import Delivery  # noqa: E402
 from salesops_ml.crm.limits import Clock, Limits  # noqa: E402
 from salesops_ml.crm.outbox import Outbox  # noqa: E402
@@ -75,6 +76,9 @@ VENDORS = {
     "salesforce_jobs": Vendor(SalesforceTwin.bare, "salesforce_plug:open_bulk_target"),
     "salesforce_collections": Vendor(
         SalesforceTwin.bare, "salesforce_plug:open_collections_target"
+    ),
+    "amocrm": Vendor(
+        AmoCrmTwin.bare, "amocrm_plug:open_numbered_target", pace_factor=1.0, latency=0.1
     ),
 }
 

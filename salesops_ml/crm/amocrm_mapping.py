@@ -236,7 +236,7 @@ def _category(text: ir.StringValue) -> ir.StringValue:
     )
 
 
-def _histories(options: AmoCrmSource) -> dict[str, str]:
+def histories(options: AmoCrmSource) -> dict[str, str]:
     """The fields with a history of events -> the id or code of the custom field."""
     found = {n: ref for n, ref in options.canonical_fields.items() if n in _OVER_TIME}
     return found | {
@@ -258,7 +258,7 @@ def _entries(world: _World) -> ir.Table:
     )
     starts = [
         _start(world, field, begun.filter(begun["_field"] == field))
-        for field in dict.fromkeys((STAGE, "amount", "rep_id", *_histories(world.options)))
+        for field in dict.fromkeys((STAGE, "amount", "rep_id", *histories(world.options)))
     ]
     events = entries(told, deal_id=told.deal_id, field=told.field, at=told["at"], tie=told.tie,
                      value=told.after, by=told.by)  # fmt: skip
@@ -292,15 +292,15 @@ def _told(world: _World) -> ir.Table | None:
     known = landed_rows(world.tables, "custom_fields").live
     refs = known.table.select(_field_id=known.text("id"), _ref=known.text("ref"))
     kept = kept.only(kept.table.left_join(refs, kept.text("field_id") == refs["_field_id"]))
-    histories = _histories(world.options)
-    of_price = "amount" not in histories
+    custom = histories(world.options)
+    of_price = "amount" not in custom
     standard = [
         (kept.text("type") == kind, name)
         for kind, name in _STANDARD.items()
         if name != "amount" or of_price
     ]
-    custom = [(kept.table["_ref"] == ref, name) for name, ref in histories.items()]
-    field = ibis.cases(*standard, *custom, else_=ibis.null("string"))
+    named = [(kept.table["_ref"] == ref, name) for name, ref in custom.items()]
+    field = ibis.cases(*standard, *named, else_=ibis.null("string"))
     told = kept.table.select(
         deal_id=kept.text("deal_id"), field=field, at=kept.moment("at"), tie=kept.text("id"),
         before=kept.text("before"), after=kept.text("after"), by=kept.text("created_by"),

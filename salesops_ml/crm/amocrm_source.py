@@ -19,7 +19,13 @@ from typing import Any
 
 from salesops_ml.crm.amocrm_api import Account, Record
 from salesops_ml.crm.amocrm_events import CUSTOM, TRACKED, fates, walk
-from salesops_ml.crm.amocrm_mapping import map_amocrm, references, shape, tracked
+from salesops_ml.crm.amocrm_mapping import (
+    histories,
+    map_amocrm,
+    references,
+    shape,
+    tracked,
+)
 from salesops_ml.crm.amocrm_rows import (
     NOTE_KINDS,
     Chosen,
@@ -81,7 +87,7 @@ class _Reader:
     """The account's lists as landed rows."""
 
     def __init__(self, account: Account, source: AmoCrmSource) -> None:
-        self.account = account
+        self.account, self.source = account, source
         self.zone = account.zone
         self.of_leads = _chosen(account, "leads", references(source))
         refs = {f"account_fields.{name}": ref for name, ref in source.account_fields.items()}
@@ -107,7 +113,8 @@ class _Reader:
                 yield [_tombstone(lead["id"]) for lead in page]
 
     def events(self, since: Any) -> _Rows:
-        by_id = {field.field_id: field for field in self.of_leads}
+        told = set(histories(self.source).values())
+        by_id = {field.field_id: field for field in self.of_leads if field.ref in told}
         kinds = [*TRACKED, *(CUSTOM.format(field_id) for field_id in by_id)]
         for page in walk(self.account, kinds, _from(since)):
             yield [event_row(event, by_id, self.zone) for event in page]

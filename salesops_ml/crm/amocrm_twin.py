@@ -38,7 +38,12 @@ from salesops_ml.crm.amocrm_twin_people import People
 from salesops_ml.crm.limits import Window
 from salesops_ml.crm.twin_vendor import Request, Response, Route, TwinVendor, WindowMeter
 from salesops_ml.crm.twin_world import Row, Rows
-from salesops_ml.crm.twin_world_amocrm import amocrm_rows, custom_change, with_amocrm_ids
+from salesops_ml.crm.twin_world_amocrm import (
+    ZONE,
+    amocrm_rows,
+    custom_change,
+    with_amocrm_ids,
+)
 
 TOKEN = "twin-long-lived-t0ken"
 MOST_LEADS, MOST_FIELDS = 250, 50
@@ -115,7 +120,8 @@ class AmoCrmTwin(TwinVendor):
              "is_deleted": False, "custom_fields_values": None}
             for n in range(deals)
         ]  # fmt: skip
-        return cls({"leads": leads, "account": [{"id": 1}]}).with_own_fields()
+        clock = {"datetime_settings": {"timezone": str(ZONE)}}
+        return cls({"leads": leads, "account": [{"id": 1, "_embedded": clock}]}).with_own_fields()
 
     def with_own_fields(self) -> AmoCrmTwin:
         """The same account with the fields for scores."""

@@ -67,8 +67,8 @@ def _copied(row: Row) -> Row:
 
 
 def small() -> AmoCrmTwin:
-    """Sixty deals with few activities, and the fields for scores."""
-    return AmoCrmTwin(world_rows(60, activities=100), calls_per_second=PACE).with_own_fields()
+    """A hundred deals with few activities, and the fields for scores."""
+    return AmoCrmTwin(world_rows(100, activities=50), calls_per_second=PACE).with_own_fields()
 
 
 class AmoDesk(CrmDesk):
