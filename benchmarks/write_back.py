@@ -78,7 +78,7 @@ VENDORS = {
         SalesforceTwin.bare, "salesforce_plug:open_collections_target"
     ),
     "amocrm": Vendor(
-        AmoCrmTwin.bare, "amocrm_plug:open_numbered_target", pace_factor=1.0, latency=0.1
+        AmoCrmTwin.bare, "amocrm_plug:open_numbered_target", pace_factor=0.25, latency=0.05
     ),
 }
 

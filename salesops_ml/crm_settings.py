@@ -264,7 +264,7 @@ class AmoCrmSource(CrmSource):
     account_fields: dict[str, str] = {}
     calls_per_second: int = Field(7, ge=1, le=50)
     records_a_call: int = Field(250, ge=1, le=250)
-    calls_at_once: int = Field(5, ge=1, le=25)
+    calls_at_once: int = Field(7, ge=1, le=25)
 
     @field_validator("account_fields")
     @classmethod

@@ -180,7 +180,9 @@ class Account:
             )
         if answer.status not in _CURES:
             return None
-        message = f"{self.place}: {_CURES[answer.status]} (HTTP {answer.status}); {problem_of(answer)}"
+        message = (
+            f"{self.place}: {_CURES[answer.status]} (HTTP {answer.status}); {problem_of(answer)}"
+        )
         if answer.status == 400:
             return Invalid(message, errors_of(answer))
         return Refused(message, answer.status)

@@ -2,7 +2,7 @@
 
 Events come newest first. The next page is asked for by the moment of the last row and not by its number,
 since a list of a million rows cannot be paged into by number; only where one moment fills a page is the
-number used. Which entity a merger left over is not documented, so every lead that one names is asked for.
+number used. What a merger leaves over is not documented, so every lead that it names is asked for.
 
 Source: amoCRM developer documentation, page "Events and notes" (types, values, 100 a page, 204).
 """

@@ -1,8 +1,8 @@
 """Our own fields on amoCRM's leads: their codes, kinds, and how scores look in them.
 
-Sources: amoCRM developer documentation, page "Custom fields" (kinds; `is_api_only`: a field that people see
-and only the API fills in); the vendor's PHP client, which writes days as YYYY-MM-DD. How long a text may be
-is not documented: ours are cut at `LONGEST_TEXT` and `LONGEST_REASONS`.
+Sources: amoCRM developer documentation, page "Custom fields" (kinds; `is_api_only`: people see it, only the
+API fills it in); the vendor's PHP client, which writes days as YYYY-MM-DD. How long a text may be is not
+documented: ours are cut at `LONGEST_TEXT` and `LONGEST_REASONS`.
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ def problem_of_field(own: OwnField, there: Record | None) -> FieldProblem | None
         cure = f"it is a {there['type']} field; delete it, and make it a {own.kinds[0]} one"
         return FieldProblem(own.code, "wrong_type", cure)
     if there.get("is_computed"):
-        return FieldProblem(own.code, "read_only", "it is computed; delete it, and make a plain one")
+        return FieldProblem(
+            own.code, "read_only", "it is computed; delete it, and make a plain one"
+        )
     return None
 
 

@@ -116,7 +116,7 @@ class _World:
         self.deals = self._live(landed)
 
     def _live(self, landed: Rows) -> Rows:
-        """Deals that are not deleted, with their stage, pipeline, loss reason and the account's money."""
+        """Deals that are not deleted, with stage, pipeline, loss reason and the account's money."""
         kept = landed.live
         labels = self.stages.select(
             _key="key", _stage="stage", _won="is_won", _closed="is_closed", _of="pipeline"

@@ -1,8 +1,10 @@
 """amoCRM's records as landed rows: one flat row each, with the custom fields that settings name.
 
 Times come as unix seconds and land as ISO; days may stand for midnight in UTC or on the account's own
-clock, and are told apart. Sources: amoCRM developer documentation, pages "Leads", "Custom fields" (values
-by kind of field), "Events and notes" (values before and after) and "Tasks".
+clock, and are told apart.
+
+Sources: amoCRM developer documentation, pages "Leads", "Custom fields" (values by kind of field), "Events
+and notes" (values before and after) and "Tasks".
 """
 
 from __future__ import annotations
@@ -66,7 +68,7 @@ def iso(stamp: Any) -> str | None:
 
 
 def day_of(stamp: int, zone: ZoneInfo) -> date:
-    """The day that a date field's seconds mean: UTC midnight is that day, else the account's clock tells.
+    """The day that a date field's seconds mean: UTC midnight is that day, else the account's clock.
 
     Example:
         >>> east = ZoneInfo("Europe/Moscow")
@@ -170,7 +172,7 @@ def event_row(event: Record, chosen: Mapping[int, Chosen], zone: ZoneInfo) -> Re
 
 
 def _told(values: Any, kind: str, zone: ZoneInfo) -> str | None:
-    """A value before or after, as text: `lead_status`, `sale_field_value`, `responsible_user` or ours."""
+    """A value before or after, as text: a status, a price, a user or a custom field."""
     rows = values if isinstance(values, list) else [values]
     texts = [_one(row, kind, zone) for row in rows if isinstance(row, dict)]
     return "; ".join(text for text in texts if text) or None

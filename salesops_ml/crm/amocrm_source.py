@@ -44,7 +44,7 @@ from salesops_ml.crm_settings import AmoCrmSource, is_own_field
 from salesops_ml.errors import SourceError
 
 AGAIN = 600
-"""Seconds before the last load's end that are read again: a save may become visible after a later one."""
+"""Seconds before the last load's end that are read again: a save may show after a later one."""
 MOST_TRIES = 5
 _LOG = logging.getLogger(__name__)
 _BY_ID = {"order[id]": "asc"}

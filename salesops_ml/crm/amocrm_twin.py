@@ -1,7 +1,7 @@
 """A loopback amoCRM: lists, events, custom fields, writes of up to 250 leads, and seven calls a second.
 
-It keeps a company's records as the API gives them and answers as the API does: pages with `next` links, 204
-for nothing, `application/problem+json` for errors, 429 above the limit and 403 for whoever goes on. One
+It keeps a company's records as the API gives them and answers as the API does: pages with `next` links,
+204 for nothing, `application/problem+json` for errors, 429 above the limit and 403 for whoever goes on. One
 record that is wrong makes a whole write a 400 that names it by its `request_id`. What people do - move,
 change, delete, restore, merge - leaves the events that amoCRM would. Lists are in `amocrm_twin_lists`,
 kinds of fields in `amocrm_twin_fields`.
@@ -126,7 +126,9 @@ class AmoCrmTwin(TwinVendor):
     def with_own_fields(self) -> AmoCrmTwin:
         """The same account with the fields for scores."""
         for code, kind in OWN_KINDS:
-            self.make_field({"name": code.capitalize(), "code": code, "type": kind, "is_api_only": True})
+            self.make_field(
+                {"name": code.capitalize(), "code": code, "type": kind, "is_api_only": True}
+            )
         return self
 
     def put(self, rows: Mapping[str, Iterable[Row]]) -> None:
@@ -236,7 +238,9 @@ class AmoCrmTwin(TwinVendor):
         asked = request.one("with").split(",")
         if "is_api_filter_enabled" not in asked:
             del told["is_api_filter_enabled"]
-        shown = {name: value for name, value in (told.pop("_embedded", {})).items() if name in asked}
+        shown = {
+            name: value for name, value in (told.pop("_embedded", {})).items() if name in asked
+        }
         return Response(200, {**told, "_embedded": shown}, {"Content-Type": JSON})
 
     def _update(self, request: Request) -> Response:
@@ -291,7 +295,9 @@ class AmoCrmTwin(TwinVendor):
                 stands[field["id"]] = after
             written[field["code"] or field["id"]] = texts
             if before != after:
-                shown = [[] if told is None else [custom_change(field, told)] for told in (before, after)]
+                shown = [
+                    [] if told is None else [custom_change(field, told)] for told in (before, after)
+                ]
                 self.people.note(f"custom_field_{field['id']}_value_changed", lead["id"], at,
                                  self.user, *shown)  # fmt: skip
         lead.update(custom_fields_values=list(stands.values()) or None, updated_at=at,
@@ -306,7 +312,10 @@ class AmoCrmTwin(TwinVendor):
         wrong = [
             {"request_id": str(given.get("request_id", n)), "errors": [error(path, NO_CHOICE)]}
             for n, given in enumerate(asked)
-            for path, bad in (("type", given.get("type") not in KINDS), ("code", given.get("code") in there))
+            for path, bad in (
+                ("type", given.get("type") not in KINDS),
+                ("code", given.get("code") in there),
+            )
             if bad
         ]
         if wrong:

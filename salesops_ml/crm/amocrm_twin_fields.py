@@ -1,7 +1,7 @@
 """Custom fields as amoCRM's twin keeps them: which kinds there are, and what each takes.
 
-Sources: amoCRM developer documentation, page "Custom fields"; answers quoted in issues of the vendor's PHP
-client (`NotSupportedChoice` with the path of the value). How long a text may be is not documented: 256
+Sources: amoCRM developer documentation, page "Custom fields"; answers quoted in issues of the vendor's
+PHP client (`NotSupportedChoice` with the path of the value). How long a text may be is not documented: 256
 characters are what the twin keeps.
 """
 
@@ -78,7 +78,11 @@ def kept(kind: str, value: Any) -> Any:
     if kind in ("date", "birthday"):
         return midnight(date.fromisoformat(value)) if isinstance(value, str) else _stamp(value)
     if kind == "date_time":
-        return int(datetime.fromisoformat(value).timestamp()) if isinstance(value, str) else _stamp(value)
+        return (
+            int(datetime.fromisoformat(value).timestamp())
+            if isinstance(value, str)
+            else _stamp(value)
+        )
     if kind == "checkbox":
         return bool(value)
     if not isinstance(value, str):
@@ -87,7 +91,9 @@ def kept(kind: str, value: Any) -> Any:
     if kind != "textarea":
         text = re.sub(r"[\r\n]+", " ", text)
         if len(text) > LONGEST_TEXT:
-            raise ValueError(f"This value is too long. It should have {LONGEST_TEXT} characters or less.")
+            raise ValueError(
+                f"This value is too long. It should have {LONGEST_TEXT} characters or less."
+            )
     return text
 
 

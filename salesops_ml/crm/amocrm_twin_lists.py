@@ -1,4 +1,4 @@
-"""Lists as amoCRM's twin gives them: filters, order, pages with `next` links, 204 where there is nothing.
+"""Lists as amoCRM's twin gives them: filters, order, pages with `next` links, 204 for nothing.
 
 A list refuses filters and orders that its page of the documentation does not name, so that nobody relies
 on one. Sources: amoCRM developer documentation, pages "Filters", "Leads", "Companies", "Tasks", "Events
@@ -54,7 +54,7 @@ class ListFault(ValueError):
 
 @dataclass
 class Lists:
-    """Filtered and ordered rows, kept while nothing changes, since pages of one list follow each other."""
+    """Filtered and ordered rows, kept while nothing changes: pages of one list follow each other."""
 
     kept: dict[Any, list[Row]] = field(default_factory=dict)
 
@@ -63,10 +63,16 @@ class Lists:
         self.kept.clear()
 
     def rows(
-        self, listing: Listing, request: Request, table: Callable[[], Iterable[Row]], filters_on: bool
+        self,
+        listing: Listing,
+        request: Request,
+        table: Callable[[], Iterable[Row]],
+        filters_on: bool,
     ) -> list[Row]:
         """The rows that a request asks for, all pages of them."""
-        asked = {name: tuple(values) for name, values in request.query.items() if name not in _SHARED}
+        asked = {
+            name: tuple(values) for name, values in request.query.items() if name not in _SHARED
+        }
         key = (request.path, request.one("with"), filters_on, tuple(sorted(asked.items())))
         if key not in self.kept:
             tests = [_test(listing, name, values) for name, values in asked.items()
@@ -79,7 +85,9 @@ class Lists:
         return self.kept[key]
 
 
-def page_of(listing: Listing, request: Request, rows: list[Row], *, repeats: bool = False) -> Response:
+def page_of(
+    listing: Listing, request: Request, rows: list[Row], *, repeats: bool = False
+) -> Response:
     """One page of rows, with links to its neighbours."""
     limit, page = limit_of(listing, request), max(1, int(request.one("page", "1")))
     shown = page - 1 if repeats and page > 2 else page
@@ -138,7 +146,9 @@ def _orders(listing: Listing, asked: Mapping[str, tuple[str, ...]]) -> list[tupl
     return found or [("id", False)]
 
 
-EVENTS = Listing("events", ("id", "type", "entity", "entity_id", "created_at", "created_by"), (), 100)
+EVENTS = Listing(
+    "events", ("id", "type", "entity", "entity_id", "created_at", "created_by"), (), 100
+)
 _MOST_TYPES = 10
 
 
@@ -146,7 +156,12 @@ def events_page(request: Request, events: list[Row], *, repeats: bool = False) -
     """One page of events, the newest first; `events` are in the order of time."""
     limit, page = limit_of(EVENTS, request), max(1, int(request.one("page", "1")))
     asked = {name: tuple(values) for name, values in request.query.items() if name not in _SHARED}
-    types = [value for name, values in asked.items() if name.startswith("filter[type]") for value in values]
+    types = [
+        value
+        for name, values in asked.items()
+        if name.startswith("filter[type]")
+        for value in values
+    ]
     if len(types) > _MOST_TYPES:
         raise ListFault(f"filter[type]: no more than {_MOST_TYPES} types at once")
     tests = [_event_test(name, values) for name, values in asked.items()]

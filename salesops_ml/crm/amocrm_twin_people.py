@@ -46,7 +46,9 @@ class People:
         self.twin.lists.forget()
         return lead
 
-    def move(self, lead_id: int, status_id: int, *, by: int, pipeline_id: int | None = None) -> None:
+    def move(
+        self, lead_id: int, status_id: int, *, by: int, pipeline_id: int | None = None
+    ) -> None:
         """A lead into another status, of another pipeline where one is named."""
         lead = self.twin.tables["leads"][lead_id]
         before = {"id": lead["status_id"], "pipeline_id": lead["pipeline_id"]}
@@ -70,8 +72,8 @@ class People:
         lead = self.twin.tables["leads"][lead_id]
         before, at = lead["responsible_user_id"], self._saved(lead, by, responsible_user_id=user_id)
         if before != user_id:
-            self.note("entity_responsible_changed", lead_id, at, by,
-                      [{"responsible_user": {"id": before}}], [{"responsible_user": {"id": user_id}}])  # fmt: skip
+            shown = [[{"responsible_user": {"id": user}}] for user in (before, user_id)]
+            self.note("entity_responsible_changed", lead_id, at, by, *shown)
 
     def custom(self, lead_id: int, code: str, value: Any, *, by: int) -> None:
         """Another value of a custom field."""
@@ -81,7 +83,9 @@ class People:
         stands[field["id"]] = after
         at = self._saved(lead, by, custom_fields_values=list(stands.values()))
         if before != after:
-            shown = [[] if told is None else [custom_change(field, told)] for told in (before, after)]
+            shown = [
+                [] if told is None else [custom_change(field, told)] for told in (before, after)
+            ]
             self.note(f"custom_field_{field['id']}_value_changed", lead_id, at, by, *shown)
 
     def delete(self, lead_id: int, *, by: int, for_good: bool = False) -> None:

@@ -26,7 +26,7 @@ AMOCRM_FIELDS = {
     "expected_close_date": "EXPECTED_CLOSE", "forecast_category": "FORECAST_CATEGORY",
     "service_start": "SERVICE_START", "term_months": "TERM_MONTHS",
 }  # fmt: skip
-"""Canonical columns that amoCRM has no field for -> the code of the custom field that holds them here."""
+"""Canonical columns that amoCRM has no field for -> the code of the custom field that holds them."""
 COMPANY_FIELDS = {"industry": "INDUSTRY", "region": "REGION", "employees": "EMPLOYEES",
                   "annual_revenue": "REVENUE"}  # fmt: skip
 _KINDS = {"expected_close_date": "date", "service_start": "date", "term_months": "numeric",
@@ -155,7 +155,9 @@ def field_value(field: Row, value: Any) -> Row:
             "field_type": field["type"], "values": [{"value": value}]}  # fmt: skip
 
 
-def _fields(codes: Mapping[str, str], kinds: Mapping[str, str], *, first: int = 0) -> dict[str, Row]:
+def _fields(
+    codes: Mapping[str, str], kinds: Mapping[str, str], *, first: int = 0
+) -> dict[str, Row]:
     """Custom fields by our name."""
     return {
         name: {"id": _FIELD + first + n, "name": code.replace("_", " ").capitalize(), "code": code,
@@ -299,7 +301,9 @@ def _user(row: Row) -> Row:
 
 def _company(row: Row, fields: Mapping[str, Row]) -> Row:
     begun = seconds(row["valid_from"]) or 0
-    told = [field_value(field, row[name]) for name, field in fields.items() if row[name] is not None]
+    told = [
+        field_value(field, row[name]) for name, field in fields.items() if row[name] is not None
+    ]
     return {
         "id": int(row["account_id"]), "name": row["name"], "responsible_user_id": None,
         "created_at": begun, "updated_at": begun, "is_deleted": False,

@@ -225,7 +225,13 @@ def test_what_has_no_field_of_its_own_is_known_from_photographs(
 def test_a_bad_network_changes_nothing_of_what_lands(tmp_path: Path, twin: TwinServer) -> None:
     still = AmoDesk(tmp_path / "still", twin)
     still.ingest()
-    faults: Any = {"503": 0.1, "drop_after": 0.1, "truncate": 0.1, "expired_token": 0.05, "429": 0.05}
+    faults: Any = {
+        "503": 0.1,
+        "drop_after": 0.1,
+        "truncate": 0.1,
+        "expired_token": 0.05,
+        "429": 0.05,
+    }
     twin.faults = FaultPlan(faults, seed=5)
     shaken = AmoDesk(tmp_path / "shaken", twin)
     shaken.ingest()
@@ -350,7 +356,12 @@ def test_a_deal_deleted_while_pages_are_read_hides_no_other(tmp_path: Path) -> N
 
     def deleting(request: Any, rest: str) -> Any:
         done = answer(request, rest)
-        if rest == "leads" and request.one("page") == "1" and first and "order[id]" in request.query:
+        if (
+            rest == "leads"
+            and request.one("page") == "1"
+            and first
+            and "order[id]" in request.query
+        ):
             first.clear()
             vendor.people.delete(min(vendor.tables["leads"]), by=ANN)
         return done

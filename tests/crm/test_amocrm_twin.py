@@ -93,8 +93,18 @@ def test_the_client_pages_through_leads(client: Any, org: AmoCrmTwin) -> None:
     assert "next" not in last["_links"]
     assert client.get_leads(limit=250, page=3) == {}
     lead = client.get_lead(min(org.tables["leads"]))
-    for name in ("price", "status_id", "pipeline_id", "responsible_user_id", "loss_reason_id",
-                 "created_at", "updated_at", "closed_at", "is_deleted", "custom_fields_values"):
+    for name in (
+        "price",
+        "status_id",
+        "pipeline_id",
+        "responsible_user_id",
+        "loss_reason_id",
+        "created_at",
+        "updated_at",
+        "closed_at",
+        "is_deleted",
+        "custom_fields_values",
+    ):
         assert name in lead
     assert lead["_embedded"]["companies"][0]["id"] in org.tables["companies"]
 
@@ -149,7 +159,9 @@ def test_the_client_reads_what_hangs_on_leads(client: Any, org: AmoCrmTwin) -> N
     companies = client.get_companies(limit=250)["_embedded"]["companies"]
     assert {row["id"] for row in companies} == set(org.tables["companies"])
     tasks = client.get_tasks(limit=250)["_embedded"]["tasks"]
-    assert {"entity_id", "entity_type", "is_completed", "task_type_id", "duration"} <= tasks[0].keys()
+    assert {"entity_id", "entity_type", "is_completed", "task_type_id", "duration"} <= tasks[
+        0
+    ].keys()
     account = client.get_account_info(with_task_types=True, with_is_api_filter_enabled=True)
     assert account["is_api_filter_enabled"] is True
     assert account["_embedded"]["task_types"]
@@ -173,14 +185,19 @@ def test_the_client_makes_fields_and_writes_leads(client: Any, org: AmoCrmTwin) 
     assert shown["MOOD"] == "glad"
     changes = client.get_events(filter_by_type=f"custom_field_{field}_value_changed")
     assert len(changes["_embedded"]["events"]) == 3
-    client.update_leads([{"id": some[0], "custom_fields_values": [{"field_id": field, "values": None}]}])
+    client.update_leads(
+        [{"id": some[0], "custom_fields_values": [{"field_id": field, "values": None}]}]
+    )
     assert "MOOD" not in {f["field_code"] for f in client.get_lead(some[0])["custom_fields_values"]}
 
 
 def test_one_wrong_lead_makes_the_whole_write_a_400_that_names_it(client: Any, org: Any) -> None:
     some = sorted(org.tables["leads"])[:2]
     field = org.fields()[OWN]["id"]
-    good = {"id": some[0], "custom_fields_values": [{"field_id": field, "values": [{"value": "7"}]}]}
+    good = {
+        "id": some[0],
+        "custom_fields_values": [{"field_id": field, "values": [{"value": "7"}]}],
+    }
     cases = [
         ({"id": 5, "request_id": "x"}, "id"),
         ({"id": some[1], "request_id": "x", "custom_fields_values": [
@@ -211,7 +228,9 @@ def test_the_client_meets_the_errors_that_it_knows(twin: TwinServer, org: AmoCrm
     assert call(twin, "GET", "/api/v4/users")[:2] == (403, "application/problem+json")
     org.paid = False
     assert call(twin, "GET", "/api/v4/leads")[0] == 402
-    request = urllib.request.Request(twin.url + "/api/v4/leads", headers={"Authorization": "Bearer x"})
+    request = urllib.request.Request(
+        twin.url + "/api/v4/leads", headers={"Authorization": "Bearer x"}
+    )
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(request)
     assert refused.value.code == 401
