@@ -75,9 +75,9 @@ class Account:
         )  # fmt: skip
         self.place = self.door.place
 
-    def get(self, rest: str, **params: Any) -> Record | None:
+    def get(self, rest: str, params: Mapping[str, Any] = {}) -> Record | None:
         """What stands at an address; None where there is nothing."""
-        answer = self.door.read("GET", self._path(rest), params=params)
+        answer = self.door.read("GET", self._path(rest), params=dict(params))
         found: Record | None = answer.json() if answer.status != 204 else None
         return found
 
@@ -85,15 +85,12 @@ class Account:
         """A call that changes something; made once."""
         return self.door.write(method, self._path(rest), json=body)
 
-    def pages(
-        self, rest: str, name: str, *, limit: int = PAGE, **params: Any
-    ) -> Iterator[list[Record]]:
+    def pages(self, rest: str, name: str, params: Mapping[str, Any] = {}) -> Iterator[list[Record]]:
         """The rows of a list, page by page, as its `next` links say.
 
         Args:
             rest: the list's address.
             name: what its rows are called in `_embedded`.
-            limit: rows a page.
             params: filters and order, as the API names them.
 
         Raises:
@@ -103,7 +100,7 @@ class Account:
         before: list[Any] = []
         page = 1
         while True:
-            found = self.get(rest, limit=limit, page=page, **params)
+            found = self.get(rest, {"limit": PAGE, "page": page, **params})
             rows = embedded(found, name)
             if not rows:
                 return
@@ -119,7 +116,7 @@ class Account:
     def about(self) -> Record:
         """The account itself: its currency, clock, task types, and whether filters work."""
         wanted = "datetime_settings,task_types,is_api_filter_enabled"
-        return self.get("account", **{"with": wanted}) or {}
+        return self.get("account", {"with": wanted}) or {}
 
     @property
     def filters(self) -> bool:
@@ -158,7 +155,7 @@ class Account:
             return None
         found = [
             lead
-            for page in self.pages("leads", "leads", **{"filter[id][]": lead_ids})
+            for page in self.pages("leads", "leads", {"filter[id][]": lead_ids})
             for lead in page
         ]
         unasked = {lead["id"] for lead in found} - set(lead_ids)

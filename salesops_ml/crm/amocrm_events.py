@@ -51,7 +51,7 @@ def _walk(account: Account, types: Sequence[str], since: int | None) -> Iterator
     page, before = 1, None
     while True:
         bound = {} if until is None else {"filter[created_at][to]": until}
-        found = account.get("events", limit=EVENTS_PAGE, page=page, **asked, **bound)
+        found = account.get("events", {"limit": EVENTS_PAGE, "page": page, **asked, **bound})
         rows = embedded(found, "events")
         if not rows:
             return

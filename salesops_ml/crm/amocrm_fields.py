@@ -1,8 +1,8 @@
 """Our own fields on amoCRM's leads: their codes, kinds, and how scores look in them.
 
-Sources: amoCRM developer documentation, page "Custom fields" (kinds; `is_api_only`: people see it, only the
-API fills it in); the vendor's PHP client, which writes days as YYYY-MM-DD. How long a text may be is not
-documented: ours are cut at `LONGEST_TEXT` and `LONGEST_REASONS`.
+Sources: amoCRM developer documentation, page "Custom fields" (kinds; `is_api_only`: people see it, only
+the API fills it in); the vendor's PHP client, which writes days as YYYY-MM-DD. How long a text may be is
+not documented: ours are cut at `LONGEST_TEXT` and `LONGEST_REASONS`.
 """
 
 from __future__ import annotations

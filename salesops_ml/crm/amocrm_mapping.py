@@ -11,7 +11,7 @@ Sources: amoCRM developer documentation, pages "Leads", "Leads pipelines" (statu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ibis
@@ -193,7 +193,7 @@ def _deals(world: _World, changes: ir.Table) -> ir.Table:
         "_closed_on": rows.moment("closed_at"),
         "_closed": closed,
     }
-    readers = {
+    readers: dict[str, Callable[[str], ir.Value]] = {
         "product": rows.text, "lead_source": rows.text, "lost_reason": rows.text,
         "deal_type": lambda name: deal_type_words(rows.text(name)),
         "expected_close_date": rows.day, "service_start": rows.day, "term_months": rows.integer,

@@ -3,8 +3,8 @@
 Times come as unix seconds and land as ISO; days may stand for midnight in UTC or on the account's own
 clock, and are told apart.
 
-Sources: amoCRM developer documentation, pages "Leads", "Custom fields" (values by kind of field), "Events
-and notes" (values before and after) and "Tasks".
+Sources: amoCRM developer documentation, pages "Leads", "Custom fields" (values by kind of field),
+"Events and notes" (values before and after) and "Tasks".
 """
 
 from __future__ import annotations

@@ -47,7 +47,6 @@ AGAIN = 600
 """Seconds before the last load's end that are read again: a save may show after a later one."""
 MOST_TRIES = 5
 _LOG = logging.getLogger(__name__)
-_BY_ID = {"order[id]": "asc"}
 _Rows = Iterator[list[Record]]
 
 
@@ -102,14 +101,14 @@ class _Reader:
         """Leads that changed, and the fate of those that were deleted, restored or merged."""
         for _ in range(MOST_TRIES):
             bin_before, pages = self._newest_in_bin(), 0
-            for page in self.account.pages("leads", "leads", **_BY_ID, **_since(since)):
+            for page in self.account.pages("leads", "leads", _since(since)):
                 pages += 1
                 yield self._lead_rows(page)
             if pages < 2 or self._newest_in_bin() == bin_before:
                 break
         if since is not None:
             yield from self._fates(since - AGAIN)
-            for page in self.account.pages("leads", "leads", **{"with": "only_deleted"}):
+            for page in self.account.pages("leads", "leads", {"with": "only_deleted"}):
                 yield [_tombstone(lead["id"]) for lead in page]
 
     def events(self, since: Any) -> _Rows:
@@ -138,21 +137,21 @@ class _Reader:
 
     def users(self, _: Any) -> _Rows:
         since = self.account.about.get("created_at")
-        for page in self.account.pages("users", "users", **{"with": "group"}):
+        for page in self.account.pages("users", "users", {"with": "group"}):
             yield [user_row(user, since) for user in page]
 
     def companies(self, since: Any) -> _Rows:
-        for page in self.account.pages("companies", "companies", **_BY_ID, **_since(since)):
+        for page in self.account.pages("companies", "companies", _since(since)):
             yield [company_row(row, self.of_companies, self.zone) for row in page]
 
     def tasks(self, since: Any) -> _Rows:
         kinds = task_kinds(self.account.about)
-        for page in self.account.pages("tasks", "tasks", **_BY_ID, **_since(since)):
+        for page in self.account.pages("tasks", "tasks", _since(since)):
             yield [task_row(row, kinds) for row in page]
 
     def notes(self, since: Any) -> _Rows:
-        asked = {"filter[note_type][]": list(NOTE_KINDS), **_BY_ID, **_since(since)}
-        for page in self.account.pages("leads/notes", "notes", **asked):
+        asked = {"filter[note_type][]": list(NOTE_KINDS), **_since(since)}
+        for page in self.account.pages("leads/notes", "notes", asked):
             yield [note_row(row) for row in page]
 
     def _lead_rows(self, leads: Sequence[Record]) -> list[Record]:
@@ -160,7 +159,7 @@ class _Reader:
 
     def _newest_in_bin(self) -> list[Any]:
         asked = {"with": "only_deleted", "order[updated_at]": "desc", "limit": 1}
-        found = self.account.get("leads", **asked) or {}
+        found = self.account.get("leads", asked) or {}
         return [lead["id"] for lead in found.get("_embedded", {}).get("leads", [])]
 
     def _fates(self, since: int) -> _Rows:
@@ -184,8 +183,10 @@ def _from(since: int | None) -> int | None:
     return None if since is None else since - AGAIN
 
 
-def _since(since: int | None) -> dict[str, int]:
-    return {} if since is None else {"filter[updated_at][from]": since - AGAIN}
+def _since(since: int | None) -> dict[str, Any]:
+    """What changed since, in the order of ids."""
+    asked: dict[str, Any] = {"order[id]": "asc"}
+    return asked if since is None else {**asked, "filter[updated_at][from]": since - AGAIN}
 
 
 def _chosen(account: Account, entity: str, refs: dict[str, str]) -> list[Chosen]:

@@ -1,7 +1,7 @@
 """A loopback amoCRM: lists, events, custom fields, writes of up to 250 leads, and seven calls a second.
 
 It keeps a company's records as the API gives them and answers as the API does: pages with `next` links,
-204 for nothing, `application/problem+json` for errors, 429 above the limit and 403 for whoever goes on. One
+204 for nothing, `application/problem+json` for errors, 429 above the limit, 403 for whoever goes on. One
 record that is wrong makes a whole write a 400 that names it by its `request_id`. What people do - move,
 change, delete, restore, merge - leaves the events that amoCRM would. Lists are in `amocrm_twin_lists`,
 kinds of fields in `amocrm_twin_fields`.

@@ -1,8 +1,8 @@
 """Custom fields as amoCRM's twin keeps them: which kinds there are, and what each takes.
 
 Sources: amoCRM developer documentation, page "Custom fields"; answers quoted in issues of the vendor's
-PHP client (`NotSupportedChoice` with the path of the value). How long a text may be is not documented: 256
-characters are what the twin keeps.
+PHP client (`NotSupportedChoice` with the path of the value). How long a text may be is not documented:
+256 characters are what the twin keeps.
 """
 
 from __future__ import annotations
