@@ -168,7 +168,9 @@ class Account:
         """amoCRM's own reading of an answer."""
         if answer.status == 429:
             self._throttled_at = self._clock.now()
-            return Throttled(f"{self.place}: too many calls (HTTP 429)", 1.0)
+            asked = answer.headers.get("retry-after", "")
+            seconds = float(asked) if asked.isdigit() else 1.0
+            return Throttled(f"{self.place}: too many calls (HTTP 429)", seconds)
         if answer.status == 403 and self._lately_throttled():
             return Throttled(
                 f"{self.place}: locks this machine out, since too many calls came (HTTP 403); wait, "

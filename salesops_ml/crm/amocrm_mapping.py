@@ -48,6 +48,8 @@ SHAPE = Shape(
 _STANDARD = {"lead_status_changed": STAGE, "sale_field_changed": "amount",
              "entity_responsible_changed": "rep_id"}  # fmt: skip
 _OVER_TIME = ("amount", "expected_close_date", "forecast_category", "product")
+ROBOT = "0"
+"""Who is named as the author of what the account's own robots do."""
 CATEGORIES = ("omitted", "pipeline", "best_case", "commit", "closed")
 
 
@@ -84,7 +86,8 @@ def map_amocrm(tables: Tables, options: AmoCrmSource, around: Surroundings) -> d
         SourceError: a table that nothing can be read without has not landed.
     """
     world = _World(tables, options)
-    changes = around.keep(changes_of(_entries(world), software=options.integration_users))
+    told = changes_of(_entries(world), software=options.integration_users)
+    changes = around.keep(told.mutate(by=told.by.nullif(ROBOT)))
     done = {
         "deals": _deals(world, changes),
         "stages": world.stages.drop("key"),

@@ -2,7 +2,7 @@
 
 A write is `PATCH leads` with up to 250 of them. One lead that is wrong makes the whole a 400, which
 names it by `request_id`; it is set aside, and the others go again, with the same values. What a 200 does
-not name is read back. Reading asks for many ids at once where the account's filters work, else one by one.
+not name is read back. Reading asks for many ids at once where the account's filters work, else for one.
 
 Sources: amoCRM developer documentation, pages "Leads" and "Custom fields"; answers quoted in issues of
 the vendor's PHP client (amocrm/amocrm-api-php, 88 and 115).
