@@ -40,6 +40,7 @@ import sample_vendor  # noqa: E402
 import tryton_plug  # noqa: E402
 
 from salesops_ml.app.write_back import write_scores, write_to_crm  # noqa: E402
+from salesops_ml.crm.amocrm_twin import AmoCrmTwin  # noqa: E402
 from salesops_ml.crm.delivery import Delivery  # noqa: E402
 from salesops_ml.crm.hubspot_twin import HubSpotTwin  # noqa: E402
 from salesops_ml.crm.limits import Clock, Limits  # noqa: E402
@@ -91,6 +92,9 @@ VENDORS = {
     ),
     "hubspot": Vendor(HubSpotTwin.bare, "hubspot_plug:open_target", pace_factor=1.0),
     "tryton": Vendor(tryton_plug.served, "tryton_plug:open_target", kill_factor=4.0, limited=False),
+    "amocrm": Vendor(
+        AmoCrmTwin.bare, "amocrm_plug:open_numbered_target", pace_factor=0.25, latency=0.05
+    ),
 }
 
 

@@ -28,6 +28,7 @@ CANONICAL_FIELDS = (
     "forecast_category", "amount", "expected_close_date",
 )  # fmt: skip
 REP_FIELDS = ("team", "region")
+ACCOUNT_FIELDS = ("industry", "region", "employees", "annual_revenue")
 OWN_PREFIX = "salesops_"
 """Fields that begin so, with or without a vendor's `x_` before it, are ours: never read as features."""
 
@@ -219,13 +220,39 @@ class HubSpotSource(CrmSource):
 
 
 class AmoCrmSource(CrmSource):
-    """An amoCRM or Kommo account, by a long-lived token."""
+    """An amoCRM or Kommo account, by a long-lived token; fields are named by their id or code.
+
+    Attributes:
+        url: the account's own address, such as https://example.amocrm.ru or https://example.kommo.com.
+        token: the integration's long-lived token, by name.
+        won_status: the status of won deals, in every pipeline.
+        lost_status: the status of lost deals, in every pipeline.
+        account_fields: what is known of accounts -> the field of companies that holds it.
+        calls_per_second: the account's limit for one integration.
+        records_a_call: deals a write.
+        calls_at_once: writes in flight.
+    """
 
     type: Literal["amocrm"]
     url: WebAddress
     token: Secret
+    api_version: str = Field("v4", pattern=r"^v\d+$")
     won_status: int = 142
     lost_status: int = 143
+    account_fields: dict[str, str] = {}
+    calls_per_second: int = Field(7, ge=1, le=50)
+    records_a_call: int = Field(250, ge=1, le=250)
+    calls_at_once: int = Field(7, ge=1, le=25)
+
+    @field_validator("account_fields")
+    @classmethod
+    def _of_accounts(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in value:
+            if name not in ACCOUNT_FIELDS:
+                raise ValueError(
+                    f"`{name}` cannot be named here; these can: {', '.join(ACCOUNT_FIELDS)}"
+                )
+        return value
 
 
 class Bitrix24Source(CrmSource):

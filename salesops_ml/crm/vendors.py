@@ -23,6 +23,7 @@ VENDORS: dict[str, str] = {
     "sql": "salesops_ml.crm.sql_source:VENDOR",
     "salesforce": "salesops_ml.crm.salesforce_source:VENDOR",
     "hubspot": "salesops_ml.crm.hubspot_source:VENDOR",
+    "amocrm": "salesops_ml.crm.amocrm_source:VENDOR",
 }
 """`source.type` -> module and name of its `Vendor`; nothing is imported before it is asked for."""
 
