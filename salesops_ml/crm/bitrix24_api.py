@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -31,7 +32,7 @@ PAGES_AT_ONCE = (1, 5, 20, COMMANDS)
 """Pages that each call asks for, the last number for all calls after: a small answer costs little."""
 OPERATING_SECONDS = 480.0
 NEARLY = 0.9
-"""The share of the operating time at which we wait for some of it to come back."""
+"""The share of the operating time that we use; the rest is left to others."""
 CROWDED = 2.0
 """Seconds until it is worth asking again where too many calls came at once."""
 UNTIL_FREE = 60.0
@@ -54,6 +55,7 @@ class Portal:
     Attributes:
         limits: how fast it may be called.
         place: where that is, without the code.
+        seen_at: the portal's clock in UTC when `scopes` was asked last.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Portal:
             explain=self._explain, backoff=Backoff(attempts=10),
         )  # fmt: skip
         self.place = self.door.place
+        self.seen_at: datetime | None = None
 
     def call(self, method: str, asked: Mapping[str, Any] | None = None) -> Record:
         """The whole answer of a method that changes nothing: `result`, `next`, `time`.
@@ -87,12 +90,12 @@ class Portal:
             RemoteError: it cannot be had.
         """
         told = self.door.read_json("POST", self._path(method), json=dict(asked or {}))
-        return self._watched(told)
+        return self._checked(told)
 
     def write(self, method: str, asked: Mapping[str, Any]) -> Record:
         """A method that changes something; called once."""
         answer = self.door.write("POST", self._path(method), json=dict(asked))
-        return self._watched(answer.json())
+        return self._checked(answer.json())
 
     def batch(self, commands: Mapping[str, Command], *, writes: bool = False) -> Record:
         """What a batch of commands gave: `result` and `result_error` by the commands' names."""
@@ -101,6 +104,7 @@ class Portal:
         result = told.get("result")
         if not isinstance(result, Mapping):
             raise Refused(f"{self.place}: the answer to a batch holds no results")
+        self._wait_before_closed([*named(result.get("result_time")).values()])
         return {name: named(result.get(name)) for name in ("result", "result_error")}
 
     def fields(self, entity: int) -> dict[str, Record]:
@@ -110,7 +114,33 @@ class Portal:
 
     def scopes(self) -> set[str]:
         """What the webhook may do."""
-        return {str(scope) for scope in self.call("scope")["result"]}
+        told = self.call("scope")
+        finish = named(told.get("time")).get("finish")
+        if isinstance(finish, int | float):
+            self.seen_at = datetime.fromtimestamp(finish, UTC).replace(tzinfo=None)
+        return {str(scope) for scope in told["result"]}
+
+    def counted(
+        self, method: str, asked: Mapping[str, Any], *, inside: str | None = None
+    ) -> Iterator[list[Record]]:
+        """All records of a short list, page by page, each by the number that the one before gives.
+
+        Raises:
+            SourceError: a page came twice.
+            RemoteError: the list cannot be had.
+        """
+        start = 0
+        while True:
+            told = self.call(method, {**asked, "start": start, "START": start})
+            result = told.get("result")
+            rows = result.get(inside) if inside and isinstance(result, Mapping) else result
+            yield list(rows) if isinstance(rows, list) else []
+            following = told.get("next")
+            if following is None:
+                return
+            if int(following) <= start:
+                raise SourceError(self._twice(method))
+            start = int(following)
 
     def pages(
         self, method: str, asked: Mapping[str, Any], *, key: str, inside: str | None = None,
@@ -138,10 +168,7 @@ class Portal:
             commands = self._chained(method, asked, key, inside, after, pages_at_once)
             for rows in self._answered(commands, method, inside):
                 if rows and int(rows[0][key]) <= after:
-                    raise SourceError(
-                        f"{self.place}: a page of {method} came twice, so the list would never end; "
-                        "nothing was kept. Run again; if it stays, tell Bitrix24"
-                    )
+                    raise SourceError(self._twice(method))
                 if rows:
                     after = int(rows[-1][key])
                     yield rows
@@ -184,6 +211,12 @@ class Portal:
             commands[f"p{number}"] = (method, {**told, "order": {key: "ASC"}})
         return commands
 
+    def _twice(self, method: str) -> str:
+        return (
+            f"{self.place}: a page of {method} came twice, so the list would never end; nothing was "
+            "kept. Run again; if it stays, tell Bitrix24"
+        )
+
     def _path(self, method: str) -> str:
         code = quote(self._code.reveal(), safe="")
         return f"/rest/{self._source.user_id}/{code}/{method}.json"
@@ -197,17 +230,24 @@ class Portal:
             return NotSent(f"{self.place}: {method}: {told} ({code})")
         return Refused(f"{self.place}: {method}: {told} ({code}); {cure_of(code)}")
 
-    def _watched(self, told: Any) -> Record:
-        """An answer; where a method's operating time is nearly used up, all calls wait for some."""
+    def _checked(self, told: Any) -> Record:
         if not isinstance(told, dict):
             raise Refused(f"{self.place}: the answer is no object; check `url`")
-        result = told.get("result")
-        times = named(result.get("result_time")).values() if isinstance(result, Mapping) else ()
-        waits = [until_free(time) for time in (told.get("time"), *times)]
-        longest = max(waits, default=0.0)
-        if longest > 0:
-            self.door.pace.hold(longest)
+        self._wait_before_closed([told.get("time")])
         return told
+
+    def _wait_before_closed(self, times: Sequence[Any]) -> None:
+        """Where another such call could use up a method's operating time, all calls wait for some.
+
+        What the commands of a batch added to it is what the next batch may add.
+        """
+        known = [time for time in times if isinstance(time, Mapping) and _used(time) is not None]
+        if not known:
+            return
+        used = [float(_used(time) or 0) for time in known]
+        added = (used[-1] - used[0]) * len(used) / max(1, len(used) - 1)
+        if used[-1] + added > OPERATING_SECONDS * NEARLY:
+            self.door.pace.hold(until_free(known[-1]))
 
     def _explain(self, answer: Answer) -> RemoteError | None:
         """Bitrix24's own reading of an answer: `error` and `error_description`, at any status."""
@@ -218,7 +258,7 @@ class Portal:
         if code == "QUERY_LIMIT_EXCEEDED":
             return Throttled(f"{self.place}: {words}", CROWDED)
         if code == "OPERATION_TIME_LIMIT":
-            wait = until_free(told.get("time"), least=0.0) or UNTIL_FREE
+            wait = until_free(told.get("time")) or UNTIL_FREE
             return Throttled(f"{self.place}: {words}", wait)
         if code.lower() == "expired_token":
             return NotSent(
@@ -282,19 +322,23 @@ def named(told: Any) -> Record:
     return dict(told) if isinstance(told, Mapping) else {}
 
 
-def until_free(time: Any, *, least: float = OPERATING_SECONDS * NEARLY) -> float:
-    """Seconds until a part of a method's operating time comes back; 0 while there is enough of it.
+def until_free(time: Any) -> float:
+    """Seconds until a part of a method's operating time comes back; 0 where that is not told.
 
     Both moments are the portal's, so no clock of ours is asked.
     """
     if not isinstance(time, Mapping):
         return 0.0
-    used, reset, now = (time.get(name) for name in ("operating", "operating_reset_at", "finish"))
-    if not all(isinstance(number, int | float) for number in (reset, now)):
+    reset, now = time.get("operating_reset_at"), time.get("finish")
+    if not (isinstance(reset, int | float) and isinstance(now, int | float)):
         return 0.0
-    if not isinstance(used, int | float) or used < least:
-        return 0.0
-    return max(0.0, float(reset or 0) - float(now or 0))
+    return max(0.0, reset - now)
+
+
+def _used(time: Mapping[str, Any]) -> float | None:
+    """Seconds that the portal spent on the method in the last ten minutes, where it tells."""
+    used = time.get("operating")
+    return float(used) if isinstance(used, int | float) else None
 
 
 def _query(method: str, asked: Mapping[str, Any]) -> str:

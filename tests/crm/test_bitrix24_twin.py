@@ -135,7 +135,7 @@ def test_the_client_meets_the_errors_that_it_knows(
 def test_the_client_reads_history_and_dictionaries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.crm.bitrix24_desk import company
+    from tests.crm.bitrix24_world import company
 
     rows = bitrix24_rows(company(100))
     server = TwinServer(Bitrix24Twin(rows))
