@@ -266,8 +266,8 @@ def _entries(world: _World) -> ir.Table:
     rows.require("ID", "OWNER_ID", "STAGE_ID", "CREATED_TIME")
     live = world.deals.table.select(_live=world.deals.text("id"))
     kept = rows.only(rows.table.semi_join(live, rows.text("OWNER_ID") == live["_live"]))
-    labels = world.stages.select(_stage_id="stage_id", _stage="stage")
-    kept = kept.only(kept.table.left_join(labels, kept.text("STAGE_ID") == labels["_stage_id"]))
+    labels = world.stages.select(_label_of="stage_id", _stage="stage")
+    kept = kept.only(kept.table.left_join(labels, kept.text("STAGE_ID") == labels["_label_of"]))
     done = entries(
         kept.table, deal_id=kept.text("OWNER_ID"), field=STAGE, at=kept.moment("CREATED_TIME"),
         value=ibis.coalesce(kept.table["_stage"], kept.text("STAGE_ID")),

@@ -47,8 +47,8 @@ def portal_of(twin: TwinServer) -> Bitrix24Twin:
 
 
 def test_a_full_load_is_the_twins_state_field_by_field(tmp_path: Path) -> None:
-    with TwinServer(Bitrix24Twin(vendor_rows(1_500))) as twin:
-        desk = PortalDesk(tmp_path, twin, calls_a_second=2, burst=50)
+    with TwinServer(Bitrix24Twin(vendor_rows(1_500), a_second=5, burst=250)) as twin:
+        desk = PortalDesk(tmp_path, twin, calls_a_second=5, burst=250)
         desk.ingest()
         assert twin.report()["above_limit"] == 0
         with landed_tables(landing_path(desk.warehouse)) as tables:
@@ -281,7 +281,8 @@ def test_a_bad_network_changes_nothing_of_what_lands(tmp_path: Path, twin: TwinS
     still = PortalDesk(tmp_path / "still", twin)
     still.ingest()
     twin.faults = FaultPlan(
-        {"503": 0.1, "429": 0.05, "drop_after": 0.1, "truncate": 0.1, "expired_token": 0.1}, seed=5
+        {"503": 0.1, "429": 0.05, "drop_after": 0.1, "truncate": 0.1, "expired_token": 0.1}, seed=5,
+        at_most=6,
     )
     shaken = PortalDesk(tmp_path / "shaken", twin)
     shaken.ingest()
