@@ -42,6 +42,8 @@ SCOPES = {
     "userfieldconfig": "userfieldconfig",
 }  # fmt: skip
 """The scope that methods need which begin so."""
+SAVED_AT = ("updatedTime", "LAST_UPDATED")
+"""Columns with the moment of a record's last save."""
 _PATH = r"/rest/(?P<user>\d+)/(?P<code>[^/]+)/(?P<method>[\w.]+?)(?:\.json)?/?"
 
 
@@ -126,9 +128,12 @@ class Bitrix24Twin(TwinVendor):
                 continue
             table = self.tables[name]
             known = bool(table.rows)
+            if not known:
+                fresh = list(fresh)
+                self._begin_after(fresh)
             for given in fresh:
                 row = dict(given)
-                for saved in ("updatedTime", "LAST_UPDATED"):
+                for saved in SAVED_AT:
                     if known and saved in row:
                         row[saved] = self.moment()
                 number = int(row[table.key])
@@ -136,11 +141,13 @@ class Bitrix24Twin(TwinVendor):
             table.version += 1
             if name in self.fields:
                 self.fields[name] = fields_of(table.rows.values()) | self.fields[name]
-        stamps = [row.get("updatedTime") or row.get("LAST_UPDATED")
-                  for table in self.tables.values() for row in table.rows.values()]  # fmt: skip
-        last = max((datetime.fromisoformat(at) for at in stamps if at), default=None)
-        if last is not None:
-            self._begun = max(self._begun, last.astimezone(UTC).replace(tzinfo=None))
+
+    def _begin_after(self, rows: Iterable[Row]) -> None:
+        """The portal's clock starts when the last of its first records was saved."""
+        stamps = [row[saved] for row in rows for saved in SAVED_AT if row.get(saved)]
+        if stamps:
+            last = max(datetime.fromisoformat(at) for at in stamps).astimezone(UTC)
+            self._begun = max(self._begun, last.replace(tzinfo=None))
 
     def delete(self, name: str, record_id: int) -> None:
         """A record deleted: no list has it any more; a deal takes its activities and history along."""

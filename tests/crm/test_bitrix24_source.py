@@ -281,7 +281,8 @@ def test_a_bad_network_changes_nothing_of_what_lands(tmp_path: Path, twin: TwinS
     still = PortalDesk(tmp_path / "still", twin)
     still.ingest()
     twin.faults = FaultPlan(
-        {"503": 0.1, "429": 0.05, "drop_after": 0.1, "truncate": 0.1, "expired_token": 0.1}, seed=5,
+        {"503": 0.1, "429": 0.05, "drop_after": 0.1, "truncate": 0.1, "expired_token": 0.1},
+        seed=5,
         at_most=6,
     )
     shaken = PortalDesk(tmp_path / "shaken", twin)
