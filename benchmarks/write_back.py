@@ -34,6 +34,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "crm")]
 import killed_delivery  # noqa: E402
 import sample_vendor  # noqa: E402
 
+from salesops_ml.crm.bitrix24_twin import Bitrix24Twin  # noqa: E402
 from salesops_ml.crm.delivery import Delivery  # noqa: E402
 from salesops_ml.crm.limits import Clock, Limits  # noqa: E402
 from salesops_ml.crm.outbox import Outbox  # noqa: E402
@@ -76,6 +77,7 @@ VENDORS = {
     "salesforce_collections": Vendor(
         SalesforceTwin.bare, "salesforce_plug:open_collections_target"
     ),
+    "bitrix24": Vendor(Bitrix24Twin.bare, "bitrix24_plug:open_numbered_target"),
 }
 
 
