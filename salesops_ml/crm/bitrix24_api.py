@@ -203,7 +203,7 @@ class Portal:
         count: int,
     ) -> dict[str, Command]:  # fmt: skip
         """Commands of which each asks for what follows the last record of the one before."""
-        commands = {}
+        commands: dict[str, Command] = {}
         for number in range(1, count + 1):
             path = f"[p{number - 1}]" + (f"[{inside}]" if inside else "")
             last = after if number == 1 else f"$result{path}[{PAGE - 1}][{key}]"

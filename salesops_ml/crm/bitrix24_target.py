@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from salesops_ml.crm.bitrix24_api import (
@@ -85,8 +86,7 @@ class Bitrix24Target:
             Refused: the webhook may not change the settings of deals.
         """
         for problem in problems:
-            own = OWN_FIELDS[problem.field]
-            self._portal.door.patiently(lambda own=own: self._create(own))
+            self._portal.door.patiently(partial(self._create, OWN_FIELDS[problem.field]))
 
     def read(self, deal_ids: Sequence[str]) -> dict[str, Standing]:
         """What stands in our fields; deals that the list does not have are gone."""

@@ -155,13 +155,12 @@ class Bitrix24Twin(TwinVendor):
         self.tables[name].version += 1
         if name != "deals":
             return
-        for other, of_deal in (
-            ("stage_history", lambda row: row["OWNER_ID"] == record_id),
-            ("activities", lambda row: row["OWNER_TYPE_ID"] == "2"
-             and row["OWNER_ID"] == str(record_id)),
-        ):  # fmt: skip
+        for other in ("stage_history", "activities"):
             table = self.tables[other]
-            table.rows = {n: row for n, row in table.rows.items() if not of_deal(row)}
+            table.rows = {
+                number: row for number, row in table.rows.items()
+                if str(row["OWNER_ID"]) != str(record_id) or row.get("OWNER_TYPE_ID", "2") != "2"
+            }  # fmt: skip
             table.version += 1
 
     def moment(self) -> str:

@@ -10,7 +10,7 @@ Sources: Bitrix24 REST documentation, "Universal Methods for Core Elements", "CR
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
@@ -97,10 +97,9 @@ def stored(field: Field, value: Any) -> Any:
     if value is None or value == "":
         return "" if field.kind == "string" else None
     try:
-        kept = _KEPT.get(field.kind, _text)(field, value)
+        return _KEPT[field.kind if field.kind in _KEPT else "string"](field, value)
     except (TypeError, ValueError, OverflowError):
         raise FieldFault(f'Invalid value for field "{field.name}"') from None
-    return kept
 
 
 def _text(field: Field, value: Any) -> str:
@@ -124,8 +123,13 @@ def _moment(_: Field, value: Any) -> str | None:
     return stamp(moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment)
 
 
-_KEPT = {"string": _text, "double": _double, "date": _day, "datetime": _moment,
-         "integer": lambda _field, value: int(value)}  # fmt: skip
+def _whole(_: Field, value: Any) -> int:
+    return int(value)
+
+
+_KEPT: dict[str, Callable[[Field, Any], Any]] = {
+    "string": _text, "double": _double, "date": _day, "datetime": _moment, "integer": _whole,
+}  # fmt: skip
 
 
 def made(asked: Any) -> Field | str:

@@ -139,7 +139,7 @@ class _Words:
 
 def _history(events: list[Row], words: _Words) -> list[Row]:
     """Moves between stages, numbered as they came."""
-    rows = []
+    rows: list[Row] = []
     seen: set[str] = set()
     for row in sorted(events, key=lambda row: (row["entered_at"], row["deal_id"], row["seq"])):
         semantics = words.semantics[row["stage"]]
