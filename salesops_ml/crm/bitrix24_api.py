@@ -146,14 +146,14 @@ class Portal:
         self, method: str, asked: Mapping[str, Any], *, key: str, inside: str | None = None,
         after: int = 0,
     ) -> Iterator[list[Record]]:  # fmt: skip
-        """All records of a list in the order of their ids, page by page.
+        """All records of a list in the order of their ids, as many at once as a call gives.
 
         Each page is asked for by the last id of the one before, without a count; in a batch the
         portal itself puts that id into the next command.
 
         Args:
             method: the list method.
-            asked: its parameters; `filter` is added to.
+            asked: its parameters; `filter` is added to, and `order` unless it says it itself.
             key: the column of the id.
             inside: where the records lie in `result`; None for `result` itself.
             after: the id before the first.
@@ -166,14 +166,16 @@ class Portal:
         pages_at_once = next(numbers)
         while True:
             commands = self._chained(method, asked, key, inside, after, pages_at_once)
+            found: list[Record] = []
             for rows in self._answered(commands, method, inside):
                 if rows and int(rows[0][key]) <= after:
                     raise SourceError(self._twice(method))
-                if rows:
-                    after = int(rows[-1][key])
-                    yield rows
+                after = int(rows[-1][key]) if rows else after
+                found += rows
                 if len(rows) < PAGE:
+                    yield found
                     return
+            yield found
             pages_at_once = next(numbers, PAGES_AT_ONCE[-1])
 
     def _answered(
@@ -208,7 +210,7 @@ class Portal:
             path = f"[p{number - 1}]" + (f"[{inside}]" if inside else "")
             last = after if number == 1 else f"$result{path}[{PAGE - 1}][{key}]"
             told = {**asked, "filter": {**asked.get("filter", {}), f">{key}": last}, "start": -1}
-            commands[f"p{number}"] = (method, {**told, "order": {key: "ASC"}})
+            commands[f"p{number}"] = (method, {"order": {key: "ASC"}, **told})
         return commands
 
     def _twice(self, method: str) -> str:
@@ -255,6 +257,8 @@ class Portal:
             return None
         told = _json(answer)
         code, words = code_of(told)
+        if not code and words.lower().startswith("access denied"):
+            code = "ACCESS_DENIED"
         if code == "QUERY_LIMIT_EXCEEDED":
             return Throttled(f"{self.place}: {words}", CROWDED)
         if code == "OPERATION_TIME_LIMIT":

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from salesops_ml.crm.bitrix24_api import COMPANY, DEAL, QUOTE, Portal, Record
@@ -51,13 +52,13 @@ AGAIN_ROWS = 1_000
 Pages = Callable[[Any], Iterator[list[Record]]]
 
 
-def feeds(source: Bitrix24Source) -> Sequence[Feed]:
+def feeds(source: Bitrix24Source, *, pace_book: Path | None = None) -> Sequence[Feed]:
     """The kinds of records that the webhook may read, each from where the last load ended.
 
     Raises:
         SourceError: the portal cannot be reached, or the webhook may not read the CRM.
     """
-    portal = Portal(source)
+    portal = Portal(source, pace_book=pace_book)
     scopes = portal.scopes()
     if "crm" not in scopes:
         raise SourceError(
@@ -181,7 +182,7 @@ def _users(portal: Portal, source: Bitrix24Source) -> Feed:
             *source.rep_fields.values())  # fmt: skip
 
     def read(_: Any) -> Iterator[list[Record]]:
-        for page in portal.counted("user.get", {"sort": "ID", "order": "ASC"}):
+        for page in portal.pages("user.get", {"sort": "ID", "order": "ASC"}, key="ID"):
             yield [
                 {**{key: row.get(key) for key in kept if key in row},
                  "department": next(iter(row.get("UF_DEPARTMENT") or []), None)}
@@ -207,6 +208,8 @@ def _of_deal(row: Record) -> Record:
 
 def _dated(row: Record, column: str, seen_at: datetime | None) -> Record:
     """A record with the moment up to which it is known: never later than the load's beginning."""
+    if not row.get(column):
+        return {**row, CHANGED_AT: None}
     moment = _utc(row[column])
     if seen_at is not None:
         moment = min(moment, seen_at.replace(microsecond=0))
@@ -225,5 +228,5 @@ def _utc(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None)
 
 
-VENDOR = Vendor(feeds, map_bitrix24, shape, tracked)
+VENDOR = Vendor(feeds, map_bitrix24, shape, tracked, paced=True)
 """How Bitrix24 is read."""

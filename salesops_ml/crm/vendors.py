@@ -45,7 +45,7 @@ class Surroundings:
 
 
 Tables: TypeAlias = Mapping[str, ir.Table]
-Feeds: TypeAlias = Callable[[Any], Sequence[Feed]]
+Feeds: TypeAlias = Callable[..., Sequence[Feed]]
 Map: TypeAlias = Callable[[Tables, Any, Surroundings], dict[str, ir.Table]]
 
 
@@ -96,12 +96,14 @@ class Vendor:
         shape: from the source's settings to the tables' ties to deals.
         tracked: from landed tables and settings to the fields whose past the CRM itself tells
             (`stage` for moves between stages); the past of others is in the photographs.
+        paced: `feeds` also takes `pace_book`, the file that keeps the times of the last calls.
     """
 
     feeds: Feeds
     mapping: Map
     shape: Callable[[Any], Shape]
     tracked: Callable[[Tables, Any], frozenset[str]]
+    paced: bool = False
 
 
 def vendor_of(source: CrmSource) -> Vendor:

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from salesops_ml.crm.twin_server import TwinServer
+from salesops_ml.crm.twin_world import Rows
 from salesops_ml.settings import Settings, parse
-from tests.crm.bitrix24_plug import connection
-from tests.crm.bitrix24_world import source
-from tests.crm.crm_desk import CrmDesk
+from tests.crm.bitrix24_plug import QUICK, connection
+from tests.crm.crm_desk import CrmDesk, source, vendor_rows
 
-QUICK = {"calls_a_second": 100, "burst": 10_000}
+
+def small() -> Rows:
+    """A hundred deals with few activities, so that loads are quick."""
+    rows = vendor_rows("bitrix24", 100)
+    return {**rows, "activities": rows["activities"][:300]}
 
 
 class PortalDesk(CrmDesk):
@@ -24,8 +28,9 @@ class PortalDesk(CrmDesk):
     @property
     def settings(self) -> Settings:
         """Settings that read the twin into the warehouse."""
-        told = connection(self.twin.url, **source(**self.more))
-        return parse({"source": told, "warehouse": self.warehouse})
+        told = connection(self.twin.url, **{**source("bitrix24"), **self.more})
+        outbox = {"target": "bitrix24", "outbox": f"sqlite:///{self.folder}/outbox.db"}
+        return parse({"source": told, "warehouse": self.warehouse, "write_back": outbox})
 
     def sync(self, rows: Mapping[str, Any], gone: Mapping[str, Any] = {}) -> None:
         """What people do in the portal: rows saved, others deleted."""

@@ -12,27 +12,17 @@ import pytest
 
 from salesops_ml.crm.bitrix24_api import Portal
 from salesops_ml.crm.bitrix24_fields import OWN_FIELDS
-from salesops_ml.crm.bitrix24_source import ACTIVITY, ITEMS, STATUS
 from salesops_ml.crm.bitrix24_twin import CODE, Bitrix24Twin
 from salesops_ml.crm.landing import landed_tables, landing_path
 from salesops_ml.crm.twin_faults import FaultPlan
 from salesops_ml.crm.twin_server import TwinServer
 from salesops_ml.crm_settings import Bitrix24Source
 from salesops_ml.errors import ConfigError, Refused, SourceError
-from tests.crm.bitrix24_desk import PortalDesk
+from tests.crm.bitrix24_desk import PortalDesk, small
 from tests.crm.bitrix24_edits import PortalEdits
-from tests.crm.bitrix24_plug import connection
-from tests.crm.bitrix24_world import company, small, vendor_rows
-from tests.crm.crm_desk import LOADED_AT
+from tests.crm.bitrix24_plug import connection, state
+from tests.crm.crm_desk import LOADED_AT, company, vendor_rows
 from tests.crm.test_crm_incremental import refuse_unequal
-
-READ = {
-    **{name: fields for name, (_, fields) in ITEMS.items()}, "activities": ACTIVITY,
-    "stage_history": ("ID", "TYPE_ID", "OWNER_ID", "CREATED_TIME", "CATEGORY_ID",
-                      "STAGE_SEMANTIC_ID", "STAGE_ID"),
-    "statuses": STATUS, "departments": ("ID", "NAME", "PARENT", "UF_HEAD"),
-    "users": ("ID", "ACTIVE", "NAME", "LAST_NAME", "DATE_REGISTER", "WORK_COUNTRY"),
-}  # fmt: skip
 
 
 @pytest.fixture
@@ -47,26 +37,26 @@ def portal_of(twin: TwinServer) -> Bitrix24Twin:
 
 
 def test_a_full_load_is_the_twins_state_field_by_field(tmp_path: Path) -> None:
-    with TwinServer(Bitrix24Twin(vendor_rows(1_500), a_second=5, burst=250)) as twin:
+    with TwinServer(Bitrix24Twin(vendor_rows("bitrix24", 1_500), a_second=5, burst=250)) as twin:
         desk = PortalDesk(tmp_path, twin, calls_a_second=5, burst=250)
         desk.ingest()
         assert twin.report()["above_limit"] == 0
         with landed_tables(landing_path(desk.warehouse)) as tables:
-            for name, fields in READ.items():
-                refuse_unlike_state(tables[name], fields, portal_of(twin).tables[name])
+            for name, key, rows in state(portal_of(twin)):
+                refuse_unlike_state(tables[name], key, rows)
 
 
-def refuse_unlike_state(landed: Any, fields: Any, table: Any) -> None:
+def refuse_unlike_state(landed: Any, key: Any, rows: list[dict[str, Any]]) -> None:
     """Every field that is read of every record, as text."""
     frame = landed.to_pyarrow()
     columns = {column.replace("_", "").lower(): column for column in frame.column_names}
-    found = {row[columns["id"]]: row for row in frame.to_pylist()}
-    assert len(found) == len(table.rows)
-    for number, record in table.rows.items():
-        for field in fields:
-            if field in record:
-                landed_value = found[str(number)][columns[field.replace("_", "").lower()]]
-                assert landed_value == as_text(record[field]), field
+    (told_apart,) = key
+    found = {row[columns[told_apart.lower()]]: row for row in frame.to_pylist()}
+    assert len(found) == len(rows)
+    for record in rows:
+        for field, value in record.items():
+            landed_value = found[str(record[told_apart])][columns[field.replace("_", "").lower()]]
+            assert landed_value == as_text(value), field
 
 
 def as_text(value: Any) -> str | None:
@@ -76,8 +66,8 @@ def as_text(value: Any) -> str | None:
 
 
 def test_the_company_comes_back_but_for_what_bitrix24_does_not_keep(tmp_path: Path) -> None:
-    world = {name: table.to_pylist() for name, table in company(300).tables.items()}
-    with TwinServer(Bitrix24Twin(vendor_rows(300), burst=10_000)) as twin:
+    world = {name: table.to_pylist() for name, table in company("bitrix24", 300).tables.items()}
+    with TwinServer(Bitrix24Twin(vendor_rows("bitrix24", 300), burst=10_000)) as twin:
         desk = PortalDesk(tmp_path, twin, steady=("accounts", "reps"))
         desk.ingest()
     told = desk.everything()
@@ -399,7 +389,7 @@ def test_a_stage_that_is_not_in_the_list_is_told(tmp_path: Path, twin: TwinServe
 def test_reading_waits_before_a_method_is_closed_to_the_whole_company(twin: TwinServer) -> None:
     from salesops_ml.crm.limits import Clock
 
-    portal = Bitrix24Twin(vendor_rows(300), burst=10_000)
+    portal = Bitrix24Twin(vendor_rows("bitrix24", 300), burst=10_000)
     portal.seconds = {"crm.activity.list": 4.0}
     clock = Clock(3_000.0)
     with TwinServer(portal, clock=clock) as server:

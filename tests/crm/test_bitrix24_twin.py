@@ -135,9 +135,9 @@ def test_the_client_meets_the_errors_that_it_knows(
 def test_the_client_reads_history_and_dictionaries(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.crm.bitrix24_world import company
+    from tests.crm.crm_desk import company
 
-    rows = bitrix24_rows(company(100))
+    rows = bitrix24_rows(company("bitrix24", 100))
     server = TwinServer(Bitrix24Twin(rows))
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(with_tls(server, tmp_path)))
     with server:
