@@ -41,6 +41,7 @@ import tryton_plug  # noqa: E402
 
 from salesops_ml.app.write_back import write_scores, write_to_crm  # noqa: E402
 from salesops_ml.crm.amocrm_twin import AmoCrmTwin  # noqa: E402
+from salesops_ml.crm.bitrix24_twin import Bitrix24Twin  # noqa: E402
 from salesops_ml.crm.delivery import Delivery  # noqa: E402
 from salesops_ml.crm.hubspot_twin import HubSpotTwin  # noqa: E402
 from salesops_ml.crm.limits import Clock, Limits  # noqa: E402
@@ -95,6 +96,7 @@ VENDORS = {
     "amocrm": Vendor(
         AmoCrmTwin.bare, "amocrm_plug:open_numbered_target", pace_factor=0.25, latency=0.05
     ),
+    "bitrix24": Vendor(Bitrix24Twin.bare, "bitrix24_plug:open_numbered_target"),
 }
 
 

@@ -121,10 +121,14 @@ def is_own_field(name: str) -> bool:
     Example:
         >>> is_own_field("x_salesops_win_probability"), is_own_field("Salesops_Score_Band__c")
         (True, True)
+        >>> is_own_field("UF_CRM_SALESOPS_REASONS"), is_own_field("ufCrmSalesopsReasons")
+        (True, True)
         >>> is_own_field("sales_channel")
         False
     """
     bare = name.lower().removeprefix("property_").removeprefix("properties_")
+    if bare.startswith("ufcrm"):
+        return bare.removeprefix("ufcrm").removeprefix("_").startswith(OWN_PREFIX.rstrip("_"))
     return bare.removeprefix("x_").removeprefix("uf_crm_").startswith(OWN_PREFIX)
 
 
@@ -256,12 +260,28 @@ class AmoCrmSource(CrmSource):
 
 
 class Bitrix24Source(CrmSource):
-    """A Bitrix24 portal, by an inbound webhook: the portal, the webhook's user, and its code."""
+    """A Bitrix24 portal, by an inbound webhook: https://portal/rest/USER/CODE/.
+
+    Attributes:
+        url: the portal's address.
+        user_id: the webhook's user.
+        webhook: the webhook's code, by name.
+        gone_activities: look with each load for activities that were deleted; all ids are read for it.
+        records_a_call: deals a batch; fewer where the portal's automation makes saving slow.
+        calls_a_second: calls that the plan lets through for long: 2, or 5 in Enterprise.
+        burst: calls that it bears at once: 50, or 250 in Enterprise.
+        calls_at_once: calls in flight.
+    """
 
     type: Literal["bitrix24"]
     url: WebAddress
     user_id: int = Field(ge=1)
     webhook: Secret
+    gone_activities: bool = False
+    records_a_call: int = Field(50, ge=1, le=50)
+    calls_a_second: float = Field(2.0, gt=0, le=100)
+    burst: int = Field(50, ge=2, le=10_000)
+    calls_at_once: int = Field(4, ge=1, le=16)
 
 
 Layout = Literal[
