@@ -1,7 +1,8 @@
 """Writing back under fire: killed 200 times, as fast as the vendor allows, and with flat memory.
 
 Run from the project's root: `python benchmarks/write_back.py [VENDOR ...]`. Three figures a vendor,
-each against its twin, whose count of calls above the limit must be nought:
+each against its twin, whose count of calls above the limit must be nought (Tryton: a real server, with
+a twin's bad network before it):
 
 - kills: write-backs of 10,000 scores on a bad network, killed (-9) at random moments and gone on with;
   every deal must stand as planned at the end, and none be written with two values;
@@ -36,9 +37,13 @@ import killed_delivery  # noqa: E402
 import pyarrow as pa  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 import sample_vendor  # noqa: E402
+import tryton_plug  # noqa: E402
 
 from salesops_ml.app.write_back import write_scores, write_to_crm  # noqa: E402
+from salesops_ml.crm.amocrm_twin import AmoCrmTwin  # noqa: E402
+from salesops_ml.crm.bitrix24_twin import Bitrix24Twin  # noqa: E402
 from salesops_ml.crm.delivery import Delivery  # noqa: E402
+from salesops_ml.crm.hubspot_twin import HubSpotTwin  # noqa: E402
 from salesops_ml.crm.limits import Clock, Limits  # noqa: E402
 from salesops_ml.crm.outbox import Outbox  # noqa: E402
 from salesops_ml.crm.salesforce_twin import SalesforceTwin  # noqa: E402
@@ -68,6 +73,7 @@ class Vendor:
         kill_factor: how much faster clocks run while processes are killed.
         pace_factor: the same while throughput is measured; lower, since real work is not sped up.
         latency: seconds that an answer takes while throughput is measured.
+        limited: whether the vendor names a limit; where not, throughput says nothing.
     """
 
     twin: Callable[[int], TwinVendor]
@@ -75,6 +81,7 @@ class Vendor:
     kill_factor: float = 20.0
     pace_factor: float = 5.0
     latency: float = 0.2
+    limited: bool = True
 
 
 VENDORS = {
@@ -84,6 +91,12 @@ VENDORS = {
     "salesforce_collections": Vendor(
         SalesforceTwin.bare, "salesforce_plug:open_collections_target"
     ),
+    "hubspot": Vendor(HubSpotTwin.bare, "hubspot_plug:open_target", pace_factor=1.0),
+    "tryton": Vendor(tryton_plug.served, "tryton_plug:open_target", kill_factor=4.0, limited=False),
+    "amocrm": Vendor(
+        AmoCrmTwin.bare, "amocrm_plug:open_numbered_target", pace_factor=0.25, latency=0.05
+    ),
+    "bitrix24": Vendor(Bitrix24Twin.bare, "bitrix24_plug:open_numbered_target"),
 }
 
 
@@ -294,7 +307,7 @@ def main() -> None:
 
     for name in asked.vendors:
         told = found.setdefault(name, {})
-        if "throughput" in parts:
+        if "throughput" in parts and VENDORS[name].limited:
             told["throughput"] = throughput(VENDORS[name])
             print(f"{name}: {told['throughput']}", flush=True)
             keep()

@@ -28,6 +28,7 @@ CANONICAL_FIELDS = (
     "forecast_category", "amount", "expected_close_date",
 )  # fmt: skip
 REP_FIELDS = ("team", "region")
+ACCOUNT_FIELDS = ("industry", "region", "employees", "annual_revenue")
 OWN_PREFIX = "salesops_"
 """Fields that begin so, with or without a vendor's `x_` before it, are ours: never read as features."""
 
@@ -120,10 +121,14 @@ def is_own_field(name: str) -> bool:
     Example:
         >>> is_own_field("x_salesops_win_probability"), is_own_field("Salesops_Score_Band__c")
         (True, True)
+        >>> is_own_field("UF_CRM_SALESOPS_REASONS"), is_own_field("ufCrmSalesopsReasons")
+        (True, True)
         >>> is_own_field("sales_channel")
         False
     """
     bare = name.lower().removeprefix("property_").removeprefix("properties_")
+    if bare.startswith("ufcrm"):
+        return bare.removeprefix("ufcrm").removeprefix("_").startswith(OWN_PREFIX.rstrip("_"))
     return bare.removeprefix("x_").removeprefix("uf_crm_").startswith(OWN_PREFIX)
 
 
@@ -196,32 +201,87 @@ class SalesforceSource(CrmSource):
 
 
 class HubSpotSource(CrmSource):
-    """A HubSpot account, by a private app's token."""
+    """A HubSpot account, by the token of a private app.
+
+    Attributes:
+        url: HubSpot's API.
+        token: the private app's access token, by name.
+        api_version: `v3`, or a date such as `2026-03`.
+        calls_per_10_seconds: 100, or 190 with Professional and Enterprise.
+        searches_a_second: 5, which all apps of an account share.
+        daily_calls: calls in 24 hours that we may make; the account's own count is watched, too.
+        calls_at_once: calls in flight.
+    """
 
     type: Literal["hubspot"]
     url: WebAddress = "https://api.hubapi.com"
     token: Secret
     api_version: str = Field("v3", pattern=r"^(v\d+|\d{4}-\d{2})$")
-    calls_per_10_seconds: int = Field(100, ge=1, le=1000)
+    calls_per_10_seconds: int = Field(100, ge=1)
+    searches_a_second: int = Field(5, ge=1)
+    daily_calls: int = Field(250_000, ge=1)
+    calls_at_once: int = Field(6, ge=1, le=25)
 
 
 class AmoCrmSource(CrmSource):
-    """An amoCRM or Kommo account, by a long-lived token."""
+    """An amoCRM or Kommo account, by a long-lived token; fields are named by their id or code.
+
+    Attributes:
+        url: the account's own address, such as https://example.amocrm.ru or https://example.kommo.com.
+        token: the integration's long-lived token, by name.
+        won_status: the status of won deals, in every pipeline.
+        lost_status: the status of lost deals, in every pipeline.
+        account_fields: what is known of accounts -> the field of companies that holds it.
+        calls_per_second: the account's limit for one integration.
+        records_a_call: deals a write.
+        calls_at_once: writes in flight.
+    """
 
     type: Literal["amocrm"]
     url: WebAddress
     token: Secret
+    api_version: str = Field("v4", pattern=r"^v\d+$")
     won_status: int = 142
     lost_status: int = 143
+    account_fields: dict[str, str] = {}
+    calls_per_second: int = Field(7, ge=1, le=50)
+    records_a_call: int = Field(250, ge=1, le=250)
+    calls_at_once: int = Field(7, ge=1, le=25)
+
+    @field_validator("account_fields")
+    @classmethod
+    def _of_accounts(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in value:
+            if name not in ACCOUNT_FIELDS:
+                raise ValueError(
+                    f"`{name}` cannot be named here; these can: {', '.join(ACCOUNT_FIELDS)}"
+                )
+        return value
 
 
 class Bitrix24Source(CrmSource):
-    """A Bitrix24 portal, by an inbound webhook: the portal, the webhook's user, and its code."""
+    """A Bitrix24 portal, by an inbound webhook: https://portal/rest/USER/CODE/.
+
+    Attributes:
+        url: the portal's address.
+        user_id: the webhook's user.
+        webhook: the webhook's code, by name.
+        gone_activities: look with each load for activities that were deleted; all ids are read for it.
+        records_a_call: deals a batch; fewer where the portal's automation makes saving slow.
+        calls_a_second: calls that the plan lets through for long: 2, or 5 in Enterprise.
+        burst: calls that it bears at once: 50, or 250 in Enterprise.
+        calls_at_once: calls in flight.
+    """
 
     type: Literal["bitrix24"]
     url: WebAddress
     user_id: int = Field(ge=1)
     webhook: Secret
+    gone_activities: bool = False
+    records_a_call: int = Field(50, ge=1, le=50)
+    calls_a_second: float = Field(2.0, gt=0, le=100)
+    burst: int = Field(50, ge=2, le=10_000)
+    calls_at_once: int = Field(4, ge=1, le=16)
 
 
 Layout = Literal[

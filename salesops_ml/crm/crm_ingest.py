@@ -37,6 +37,7 @@ from salesops_ml.crm.history import complete_history
 from salesops_ml.crm.landed_draft import draft_of
 from salesops_ml.crm.landing import Landed, changes_since, land, landed_tables, landing_path
 from salesops_ml.crm.settle import settle
+from salesops_ml.crm.targets import pace_book
 from salesops_ml.crm.vendors import Surroundings, Vendor, vendor_of
 from salesops_ml.crm_settings import CrmSource
 from salesops_ml.errors import DataError, SourceError
@@ -86,8 +87,11 @@ def ingest_crm(
 def land_crm(settings: Settings, source: CrmSource, *, progress: Progress = None) -> Landed:
     """Bring the landing up to date; nothing else changes."""
     vendor = vendor_of(source)
+    paced = (
+        {"pace_book": pace_book(settings, str(getattr(source, "url", "")))} if vendor.paced else {}
+    )
     landed = land(
-        vendor.feeds(source), landing_path(settings.warehouse), origin=_origin(source),
+        vendor.feeds(source, **paced), landing_path(settings.warehouse), origin=_origin(source),
         place=str(getattr(source, "type", "the CRM")), progress=progress,
     )  # fmt: skip
     if landed.new_columns:
@@ -186,7 +190,9 @@ def _computed(table: ir.Table) -> ir.Table:
 def _origin(source: CrmSource) -> str:
     """What is read from where; how it is mapped is no part of it."""
     mapped_only = {"pipelines", "renamed_stages", "integration_users", "steady"}
-    paced_only = {"records_a_call", "bulk_from", "records_a_job", "calls_at_once", "daily_calls"}
+    paced_only = {"records_a_call", "bulk_from", "records_a_job", "calls_at_once", "daily_calls",
+                  "calls_per_10_seconds", "searches_a_second", "calls_per_second",
+                  "calls_a_second", "burst"}  # fmt: skip
     told = source.model_dump(mode="json", exclude=mapped_only | paced_only)
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 

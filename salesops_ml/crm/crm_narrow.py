@@ -171,7 +171,8 @@ class _Part:
         self.raw.unregister("_ids")
 
     def _values(self, query: str) -> set[str]:
-        return {str(row[0]) for row in self.raw.execute(query).fetchall() if row[0] is not None}
+        """What a query finds, without nothing and the empty text: a row that is tied to no deal."""
+        return {str(row[0]) for row in self.raw.execute(query).fetchall() if row[0]}
 
     def _fresh(self, name: str) -> str:
         return f"FROM {self._place(name)} WHERE {LOAD} > {self.since}"

@@ -78,6 +78,7 @@ def _check_needed(
                 f"{_place(source)}: no table `{wanted}`, which {layout.loader} lands for "
                 f"`layout: {source.layout}`; {where} holds: {seen}; correct `layout` or "
                 f"`database_schema`, or name the table under `source.tables.{vendor_name}`"
+                + (f"; {layout.cure}" if layout.cure else "")
             )
 
 
@@ -94,15 +95,20 @@ def _feed(
 ) -> Feed:
     table = layout.tables[vendor_name]
     columns = [_table(connection, source, name).columns for name in there]
-    cursor = layout.cursor if all(layout.cursor in names for names in columns) else None
+    grows = not table.replaced and all(layout.cursor in names for names in columns)
+    cursor = layout.cursor if grows else None
 
     def read(since: Any, *, beyond: bool = False) -> Iterator[pa.Table | list[dict[str, Any]]]:
         with _connected(source) as connection:
             for name in there:
                 rows = _table(connection, source, name)
+                _refuse_spoiled(source, layout, rows, name, table.texts)
+                if table.parent_id is not None:
+                    parent = _table(connection, source, name.rpartition("__")[0])
+                    rows = _with_parent(rows, parent, table.parent_id)
                 if cursor is not None and since is not None:
                     rows = rows.filter(rows[cursor] > since if beyond else rows[cursor] >= since)
-                for page in _pages(_selected(rows, table), source):
+                for page in _pages(_selected(rows, table, cursor), source):
                     yield _unnested(page, table, cursor) if table.nested else page
 
     def tally(since: Any) -> tuple[int, int]:
@@ -118,8 +124,29 @@ def _feed(
     return replace(feed, beyond=partial(read, beyond=True), tally=tally)
 
 
-def _selected(rows: ir.Table, table: LandedTable) -> ir.Table:
-    """Rows under the vendor's names, and whether each is gone."""
+def _refuse_spoiled(
+    source: SqlSource, layout: TableLayout, rows: ir.Table, name: str, texts: Sequence[str]
+) -> None:
+    """dlt takes a column for times where its first value is one, and makes times of numbers then."""
+    for column in texts:
+        if column in rows.columns and not rows[column].type().is_string():
+            kind = type(rows[column].type()).__name__.lower()
+            raise SourceError(
+                f"{_place(source)}: column `{column}` of `{name}` is of kind {kind}, so that "
+                f"{layout.loader} has spoiled what is none; give its resource the hint `columns="
+                f'{{"{column}": {{"data_type": "text"}}}}`, drop the table, and load it again'
+            )
+
+
+def _with_parent(rows: ir.Table, parent: ir.Table, name: str) -> ir.Table:
+    """Items of lists, as dlt lays them out, each with its parent's id."""
+    ids = parent.select(_parent="_dlt_id", **{name: parent["id"]})
+    return rows.inner_join(ids, rows["_dlt_parent_id"] == ids["_parent"]).drop("_parent")
+
+
+def _selected(rows: ir.Table, table: LandedTable, cursor: str | None) -> ir.Table:
+    """Rows under the vendor's names, and whether each is gone; the newest last."""
+    rows = rows if cursor is None else rows.order_by(cursor)
     loose = {squashed(name): name for name in table.key}
     loose |= {squashed(theirs): ours for theirs, ours in table.columns.items()}
     flags = [rows[name] for name in (*DELETED_FLAGS, *table.deleted) if name in rows.columns]
@@ -127,13 +154,17 @@ def _selected(rows: ir.Table, table: LandedTable) -> ir.Table:
     for flag in flags:
         gone = gone | (flag.fill_null(False) if flag.type().is_boolean() else flag.notnull())
     rows = rows.mutate(**{GONE: gone}).drop(*[c for c in rows.columns if is_own_field(c)])
-    taken = {squashed(name) for name in rows.columns}
-    renames = {
-        ours: name for name in rows.columns
-        if (ours := loose.get(squashed(name))) and squashed(ours) not in taken - {squashed(name)}
-        and ours != name
-    }  # fmt: skip
-    return rows.rename(renames)
+    for theirs, ours in loose.items():
+        here = {squashed(name): name for name in rows.columns}
+        name, other = here.get(theirs), here.get(squashed(ours))
+        if name is None or name == ours:
+            continue
+        if other is None or other == name:
+            rows = rows.rename({ours: name})
+        else:
+            both = ibis.coalesce(rows[name].cast("string"), rows[other].cast("string"))
+            rows = rows.mutate(**{other: both}).drop(name)
+    return rows
 
 
 def _pages(rows: ir.Table, source: SqlSource) -> Iterator[pa.Table]:

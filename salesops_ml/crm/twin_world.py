@@ -48,15 +48,16 @@ _CATEGORY_KEPT = {**_CATEGORY_NAMES, "best_case": "BestCase", "commit": "Forecas
 
 def with_salesforce_ids(world: CanonicalTables) -> CanonicalTables:
     """The same company with ids as Salesforce gives them."""
-    return _with_ids(world, lambda kind, n: f"{_SALESFORCE_PREFIX[kind]}{n:012d}")
+    return with_ids(world, lambda kind, n: f"{_SALESFORCE_PREFIX[kind]}{n:012d}")
 
 
 def with_hubspot_ids(world: CanonicalTables) -> CanonicalTables:
     """The same company with ids as HubSpot gives them."""
-    return _with_ids(world, lambda kind, n: str(_HUBSPOT_START[kind] + n))
+    return with_ids(world, lambda kind, n: str(_HUBSPOT_START[kind] + n))
 
 
-def _with_ids(world: CanonicalTables, make: Callable[[str, int], str]) -> CanonicalTables:
+def with_ids(world: CanonicalTables, make: Callable[[str, int], str]) -> CanonicalTables:
+    """The same company with the ids that `make` gives the n-th record of a kind."""
     known: dict[str, dict[str, str]] = {kind: {} for kind in _SALESFORCE_PREFIX}
     for table in world.tables.values():
         for column, kind in _ID_COLUMNS.items():

@@ -22,6 +22,9 @@ VENDORS: dict[str, str] = {
     "tryton": "salesops_ml.crm.tryton_source:VENDOR",
     "sql": "salesops_ml.crm.sql_source:VENDOR",
     "salesforce": "salesops_ml.crm.salesforce_source:VENDOR",
+    "hubspot": "salesops_ml.crm.hubspot_source:VENDOR",
+    "amocrm": "salesops_ml.crm.amocrm_source:VENDOR",
+    "bitrix24": "salesops_ml.crm.bitrix24_source:VENDOR",
 }
 """`source.type` -> module and name of its `Vendor`; nothing is imported before it is asked for."""
 
@@ -44,7 +47,7 @@ class Surroundings:
 
 
 Tables: TypeAlias = Mapping[str, ir.Table]
-Feeds: TypeAlias = Callable[[Any], Sequence[Feed]]
+Feeds: TypeAlias = Callable[..., Sequence[Feed]]
 Map: TypeAlias = Callable[[Tables, Any, Surroundings], dict[str, ir.Table]]
 
 
@@ -95,12 +98,14 @@ class Vendor:
         shape: from the source's settings to the tables' ties to deals.
         tracked: from landed tables and settings to the fields whose past the CRM itself tells
             (`stage` for moves between stages); the past of others is in the photographs.
+        paced: `feeds` also takes `pace_book`, the file that keeps the times of the last calls.
     """
 
     feeds: Feeds
     mapping: Map
     shape: Callable[[Any], Shape]
     tracked: Callable[[Tables, Any], frozenset[str]]
+    paced: bool = False
 
 
 def vendor_of(source: CrmSource) -> Vendor:

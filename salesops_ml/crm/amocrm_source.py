@@ -1,0 +1,227 @@
+"""amoCRM and Kommo read by their API: what changed since the last load, kind by kind.
+
+Leads, companies, tasks and notes come in the order of their ids, from ten minutes before the last
+load's highest `updated_at` on: what is saved meanwhile joins the list and moves nobody out of it. A lead
+that is deleted meanwhile moves those behind it one place forward; where the bin says that this happened,
+the list is read again. History comes from events (`amocrm_events`). An account that ignores filters
+gives everything each time, of which the landing keeps what is new. No clock of ours is asked.
+
+Sources: amoCRM developer documentation, pages "Leads", "Leads pipelines", "Companies", "Tasks",
+"Events and notes", "Users", "Loss reasons" and "Filters".
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from salesops_ml.crm.amocrm_api import Account, Record
+from salesops_ml.crm.amocrm_events import CUSTOM, TRACKED, fates, walk
+from salesops_ml.crm.amocrm_mapping import (
+    histories,
+    map_amocrm,
+    references,
+    shape,
+    tracked,
+)
+from salesops_ml.crm.amocrm_rows import (
+    NOTE_KINDS,
+    Chosen,
+    company_row,
+    event_row,
+    lead_row,
+    note_row,
+    status_rows,
+    task_kinds,
+    task_row,
+    user_row,
+)
+from salesops_ml.crm.landing_run import Feed
+from salesops_ml.crm.vendors import Vendor
+from salesops_ml.crm_settings import AmoCrmSource, is_own_field
+from salesops_ml.errors import SourceError
+
+AGAIN = 600
+"""Seconds before the last load's end that are read again: a save may show after a later one."""
+MOST_TRIES = 5
+_LOG = logging.getLogger(__name__)
+_Rows = Iterator[list[Record]]
+
+
+def feeds(source: AmoCrmSource, *, pace_book: Path | None = None) -> Sequence[Feed]:
+    """The kinds of records of an account, each from where the last load ended.
+
+    Args:
+        source: how the account is reached.
+        pace_book: the file that keeps the times of the last calls, also of those that write.
+
+    Raises:
+        SourceError: the account cannot be reached, or has no field that settings name.
+    """
+    account = Account(source, pace_book=pace_book)
+    if not account.filters:
+        _LOG.warning(
+            "%s: filters of its API are switched off, so every load reads all leads and companies",
+            account.place,
+        )
+    reader = _Reader(account, source)
+    return [
+        Feed("account", ("id",), reader.about, whole=True),
+        Feed("leads", ("id",), reader.leads, cursor="updated_at", deleted="is_deleted"),
+        Feed("lead_events", ("id",), reader.events, cursor="created_at"),
+        Feed("pipelines", ("id",), reader.pipelines, whole=True),
+        Feed("statuses", ("stage",), reader.statuses, whole=True),
+        Feed("loss_reasons", ("id",), reader.loss_reasons, whole=True),
+        Feed("custom_fields", ("id",), reader.fields, whole=True),
+        Feed("users", ("id",), reader.users, whole=True),
+        Feed("companies", ("id",), reader.companies, cursor="updated_at", deleted="is_deleted"),
+        Feed("tasks", ("activity_id",), reader.tasks, cursor="updated_at"),
+        Feed("lead_notes", ("activity_id",), reader.notes, cursor="updated_at"),
+    ]
+
+
+class _Reader:
+    """The account's lists as landed rows."""
+
+    def __init__(self, account: Account, source: AmoCrmSource) -> None:
+        self.account, self.source = account, source
+        self.zone = account.zone
+        self.of_leads = _chosen(account, "leads", references(source))
+        refs = {f"account_fields.{name}": ref for name, ref in source.account_fields.items()}
+        self.of_companies = _chosen(account, "companies", refs)
+        self._pipelines: list[Record] | None = None
+
+    def about(self, _: Any) -> _Rows:
+        told = self.account.about
+        yield [{"id": told["id"], "name": told.get("name"), "currency": told.get("currency")}]
+
+    def leads(self, since: Any) -> _Rows:
+        """Leads that changed, and the fate of those that were deleted, restored or merged."""
+        for _ in range(MOST_TRIES):
+            bin_before, pages = self._newest_in_bin(), 0
+            for page in self.account.pages("leads", "leads", _since(since)):
+                pages += 1
+                yield self._lead_rows(page)
+            if pages < 2 or self._newest_in_bin() == bin_before:
+                break
+        if since is not None:
+            yield from self._fates(since - AGAIN)
+            for page in self.account.pages("leads", "leads", {"with": "only_deleted"}):
+                yield [_tombstone(lead["id"]) for lead in page]
+
+    def events(self, since: Any) -> _Rows:
+        told = set(histories(self.source).values())
+        by_id = {field.field_id: field for field in self.of_leads if field.ref in told}
+        kinds = [*TRACKED, *(CUSTOM.format(field_id) for field_id in by_id)]
+        for page in walk(self.account, kinds, _from(since)):
+            yield [event_row(event, by_id, self.zone) for event in page]
+
+    def pipelines(self, _: Any) -> _Rows:
+        yield [
+            {"id": row["id"], "name": row["name"], "sort": row.get("sort")}
+            for row in self._all_pipelines()
+        ]
+
+    def statuses(self, _: Any) -> _Rows:
+        yield status_rows(self._all_pipelines())
+
+    def loss_reasons(self, _: Any) -> _Rows:
+        for page in self.account.pages("leads/loss_reasons", "loss_reasons"):
+            yield [{"id": row["id"], "name": row["name"]} for row in page]
+
+    def fields(self, _: Any) -> _Rows:
+        """The fields that settings name: by them an event's field is known."""
+        yield [{"id": field.field_id, "ref": field.ref} for field in self.of_leads]
+
+    def users(self, _: Any) -> _Rows:
+        since = self.account.about.get("created_at")
+        for page in self.account.pages("users", "users", {"with": "group"}):
+            yield [user_row(user, since) for user in page]
+
+    def companies(self, since: Any) -> _Rows:
+        for page in self.account.pages("companies", "companies", _since(since)):
+            yield [company_row(row, self.of_companies, self.zone) for row in page]
+
+    def tasks(self, since: Any) -> _Rows:
+        kinds = task_kinds(self.account.about)
+        for page in self.account.pages("tasks", "tasks", _since(since)):
+            yield [task_row(row, kinds) for row in page]
+
+    def notes(self, since: Any) -> _Rows:
+        asked = {"filter[note_type][]": list(NOTE_KINDS), **_since(since)}
+        for page in self.account.pages("leads/notes", "notes", asked):
+            yield [note_row(row) for row in page]
+
+    def _lead_rows(self, leads: Sequence[Record]) -> list[Record]:
+        return [lead_row(lead, self.of_leads, self.zone) for lead in leads]
+
+    def _newest_in_bin(self) -> list[Any]:
+        asked = {"with": "only_deleted", "order[updated_at]": "desc", "limit": 1}
+        found = self.account.get("leads", asked) or {}
+        return [lead["id"] for lead in found.get("_embedded", {}).get("leads", [])]
+
+    def _fates(self, since: int) -> _Rows:
+        """What became of leads that events call deleted, restored or merged."""
+        for lead_id, deleted in fates(self.account, since).items():
+            lead = None if deleted else self.account.lead(lead_id)
+            yield self._lead_rows([lead]) if lead else [_tombstone(lead_id)]
+
+    def _all_pipelines(self) -> list[Record]:
+        if self._pipelines is None:
+            pages = self.account.pages("leads/pipelines", "pipelines")
+            self._pipelines = [row for page in pages for row in page]
+        return self._pipelines
+
+
+def _tombstone(lead_id: int) -> Record:
+    return {"id": lead_id, "is_deleted": True}
+
+
+def _from(since: int | None) -> int | None:
+    return None if since is None else since - AGAIN
+
+
+def _since(since: int | None) -> dict[str, Any]:
+    """What changed since, in the order of ids."""
+    asked: dict[str, Any] = {"order[id]": "asc"}
+    return asked if since is None else {**asked, "filter[updated_at][from]": since - AGAIN}
+
+
+def _chosen(account: Account, entity: str, refs: dict[str, str]) -> list[Chosen]:
+    """The fields that settings name by id or code.
+
+    Raises:
+        SourceError: there is no such field, or it is one that scores are written to.
+    """
+    if not refs:
+        return []
+    there = account.fields(entity)
+    done: dict[str, Chosen] = {}
+    for setting, ref in refs.items():
+        field = _found(there, ref)
+        if field is None:
+            known = ", ".join(f"{f.get('code') or f['id']} ({f['name']})" for f in there) or "none"
+            raise SourceError(
+                f"{account.place}: `source.{setting}`: {entity} have no field with the id or code "
+                f"`{ref}`; they have: {known}; correct it, or leave it out"
+            )
+        if is_own_field(str(field.get("code") or "")) or is_own_field(str(field["name"])):
+            raise SourceError(
+                f"{account.place}: `source.{setting}`: `{ref}` is a field that scores are written to; "
+                "learning from it would be learning from ourselves; leave it out"
+            )
+        done.setdefault(ref, Chosen(ref, field["id"], field["type"]))
+    return list(done.values())
+
+
+def _found(there: Sequence[Record], ref: str) -> Record | None:
+    tests: tuple[Callable[[Record], bool], ...] = (
+        lambda field: str(field["id"]) == ref,
+        lambda field: str(field.get("code") or "").lower() == ref.lower(),
+    )
+    return next((field for test in tests for field in there if test(field)), None)
+
+
+VENDOR = Vendor(feeds, map_amocrm, shape, tracked, paced=True)
