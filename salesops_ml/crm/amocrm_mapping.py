@@ -263,7 +263,8 @@ def _entries(world: _World) -> ir.Table:
         _start(world, field, begun.filter(begun["_field"] == field))
         for field in dict.fromkeys((STAGE, "amount", "rep_id", *histories(world.options)))
     ]
-    events = entries(told, deal_id=told.deal_id, field=told.field, at=told["at"], tie=told.tie,
+    at = Rows(told, "lead_events").moment("created_at")
+    events = entries(told, deal_id=told.deal_id, field=told.field, at=at, tie=told.tie,
                      value=told.after, by=told.by)  # fmt: skip
     raw = ibis.union(events, *starts)
     labels = world.stages.select(_key="key", _label="stage")
@@ -307,8 +308,9 @@ def _told(world: _World) -> ir.Table | None:
     told = kept.table.select(
         deal_id=kept.text("deal_id"), field=field, at=kept.moment("at"), tie=kept.text("id"),
         before=kept.text("before"), after=kept.text("after"), by=kept.text("created_by"),
+        created_at=kept.text("at"),
     )  # fmt: skip
-    return told.filter(told.field.notnull() & told["at"].notnull())
+    return told.filter(told.field.notnull())
 
 
 def _value(named: ir.Table) -> ir.StringValue:

@@ -268,12 +268,11 @@ def _entries(world: _World) -> ir.Table:
     kept = rows.only(rows.table.semi_join(live, rows.text("OWNER_ID") == live["_live"]))
     labels = world.stages.select(_label_of="stage_id", _stage="stage")
     kept = kept.only(kept.table.left_join(labels, kept.text("STAGE_ID") == labels["_label_of"]))
-    done = entries(
+    return entries(
         kept.table, deal_id=kept.text("OWNER_ID"), field=STAGE, at=kept.moment("CREATED_TIME"),
         value=ibis.coalesce(kept.table["_stage"], kept.text("STAGE_ID")),
         tie=kept.text("ID").lpad(_DIGITS, "0"),
     )  # fmt: skip
-    return done.filter(done["at"].notnull())
 
 
 def _today(world: _World) -> ir.Table:
