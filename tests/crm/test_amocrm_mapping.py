@@ -28,7 +28,8 @@ LEAD = {"id": 7, "price": 500, "responsible_user_id": 5, "status_id": 10, "pipel
 
 def event(kind: str, day: int, before: Any, after: Any, *, by: int = 5) -> dict[str, Any]:
     told = {"id": f"e{day}", "type": kind, "entity_id": 7, "created_by": by,
-            "created_at": BEGUN + 86_400 * day, "value_before": before, "value_after": after}  # fmt: skip
+            "created_at": BEGUN + 86_400 * day,
+            "value_before": before, "value_after": after}  # fmt: skip
     return event_row(told, {}, ZONE)
 
 
