@@ -193,7 +193,7 @@ class Account:
 
 _CURES = {
     400: "does not accept the call",
-    401: "does not know the credentials; check the token, or make a new one in the integration's settings",
+    401: "does not know the credentials; check the token, or make a new one in the integration",
     404: "there is no such address; check `url` and `api_version`",
     410: "this version of the API is gone; set a newer `api_version`",
     402: "the account is not paid for, so its API is closed; pay, or end the trial",
