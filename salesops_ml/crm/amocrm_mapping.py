@@ -36,6 +36,7 @@ from salesops_ml.crm.vendor_tables import (
 )
 from salesops_ml.crm.vendors import Link, Shape, Surroundings
 from salesops_ml.crm_settings import AmoCrmSource
+from salesops_ml.errors import SourceError
 
 Tables = Mapping[str, ir.Table]
 
@@ -91,8 +92,10 @@ def map_amocrm(tables: Tables, options: AmoCrmSource, around: Surroundings) -> d
         around: base currency and day of the load.
 
     Raises:
-        SourceError: a table that nothing can be read without has not landed.
+        SourceError: a table that nothing can be read without has not landed, or the account's money is
+            not the company's.
     """
+    _check_money(tables, around)
     world = _World(tables, options)
     told = changes_of(_entries(world), software=options.integration_users)
     changes = around.keep(told.mutate(by=told.by.nullif(ROBOT)))
@@ -107,6 +110,21 @@ def map_amocrm(tables: Tables, options: AmoCrmSource, around: Surroundings) -> d
         **activities_of(tables, world.deals, options),
     }
     return {name: table for name, table in done.items() if table is not None}
+
+
+def _check_money(tables: Tables, around: Surroundings) -> None:
+    """amoCRM has no exchange rates, so its one currency must be the company's."""
+    rows = landed_rows(tables, "account")
+    if not rows.has("currency"):
+        return
+    (money,) = rows.table.select(it=rows.text("currency")).to_pyarrow()["it"].to_pylist()[:1] or [
+        None
+    ]
+    if money not in (None, around.base_currency):
+        raise SourceError(
+            f"`company.base_currency` is {around.base_currency}, but the amoCRM account counts in {money} "
+            f"and has no exchange rates; set it to {money}"
+        )
 
 
 def tracked(tables: Tables, options: AmoCrmSource) -> frozenset[str]:

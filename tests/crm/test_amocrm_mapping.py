@@ -12,6 +12,7 @@ from salesops_ml.crm.amocrm_rows import contact_of, event_row, lead_row, note_ro
 from salesops_ml.crm.twin_world_amocrm import ZONE
 from salesops_ml.crm.vendors import Surroundings
 from salesops_ml.crm_settings import AmoCrmSource
+from salesops_ml.errors import SourceError
 from tests.crm.test_vendor_mappings import tables
 
 AROUND = Surroundings("EUR", "UTC", date(2026, 3, 31))
@@ -125,6 +126,16 @@ def test_a_call_with_a_contact_is_of_the_lead_that_was_open_then() -> None:
     assert {(r["kind"], r["duration_minutes"], r["outcome"]) for r in told} == {
         ("call", 1.5, "talked")
     }
+
+
+def test_money_that_is_not_the_companys_is_told() -> None:
+    rows = tables(leads=[lead_row(LEAD, [], ZONE)], statuses=STATUSES,
+                  account=[{"id": 1, "currency": "RUB"}])  # fmt: skip
+    options = AmoCrmSource.model_validate(
+        {"type": "amocrm", "url": "https://x.kommo.com", "token": "env:T"}
+    )
+    with pytest.raises(SourceError, match="base_currency` is EUR.*counts in RUB.*set it to RUB"):
+        map_amocrm(rows, options, AROUND)
 
 
 def test_other_statuses_can_end_deals() -> None:
