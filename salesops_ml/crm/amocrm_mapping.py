@@ -117,14 +117,13 @@ def _check_money(tables: Tables, around: Surroundings) -> None:
     rows = landed_rows(tables, "account")
     if not rows.has("currency"):
         return
-    (money,) = rows.table.select(it=rows.text("currency")).to_pyarrow()["it"].to_pylist()[:1] or [
-        None
-    ]
-    if money not in (None, around.base_currency):
-        raise SourceError(
-            f"`company.base_currency` is {around.base_currency}, but the amoCRM account counts in {money} "
-            f"and has no exchange rates; set it to {money}"
-        )
+    told = rows.live.table.select(money=rows.live.text("currency")).to_pyarrow()
+    for money in told["money"].drop_null().to_pylist():
+        if money != around.base_currency:
+            raise SourceError(
+                f"`company.base_currency` is {around.base_currency}, but the amoCRM account counts in "
+                f"{money} and has no exchange rates; set it to {money}"
+            )
 
 
 def tracked(tables: Tables, options: AmoCrmSource) -> frozenset[str]:

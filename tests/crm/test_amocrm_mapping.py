@@ -134,7 +134,7 @@ def test_money_that_is_not_the_companys_is_told() -> None:
     options = AmoCrmSource.model_validate(
         {"type": "amocrm", "url": "https://x.kommo.com", "token": "env:T"}
     )
-    with pytest.raises(SourceError, match="base_currency` is EUR.*counts in RUB.*set it to RUB"):
+    with pytest.raises(SourceError, match=r"base_currency` is EUR.*counts in RUB.*set it to RUB"):
         map_amocrm(rows, options, AROUND)
 
 
