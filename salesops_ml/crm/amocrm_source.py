@@ -75,7 +75,7 @@ def feeds(source: AmoCrmSource, *, pace_book: Path | None = None) -> Sequence[Fe
         Feed("pipelines", ("id",), reader.pipelines, whole=True),
         Feed("statuses", ("stage",), reader.statuses, whole=True),
         Feed("loss_reasons", ("id",), reader.loss_reasons, whole=True),
-        Feed("custom_fields", ("id",), reader.fields, whole=True),
+        Feed("custom_fields", ("id", "ref"), reader.fields, whole=True),
         Feed("users", ("id",), reader.users, whole=True),
         Feed("companies", ("id",), reader.companies, cursor="updated_at", deleted="is_deleted"),
         Feed("lead_contacts", ("deal_id",), reader.contacts, cursor="updated_at"),

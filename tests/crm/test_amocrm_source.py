@@ -182,6 +182,25 @@ def test_several_pipelines_share_won_and_lost(tmp_path: Path, twin: TwinServer) 
     assert {row["deal_id"] for row in only.stored("deals")} == {str(lead)}
 
 
+def test_a_field_named_by_id_and_by_code_has_its_history_twice(
+    tmp_path: Path, twin: TwinServer
+) -> None:
+    field = str(org(twin).fields()["COMPETITOR"]["id"])
+    told = {"known": "over_time"}
+    fields = {"by_id": {"column": field, **told}, "by_code": {"column": "competitor", **told}}
+    desk = AmoDesk(tmp_path, twin, custom_fields=fields)
+    desk.ingest()
+    changes = desk.stored("deal_changes")
+    found = [
+        sorted(
+            (r["deal_id"], r["changed_at"], r["new_value"]) for r in changes if r["field"] == name
+        )
+        for name in ("by_id", "by_code")
+    ]
+    assert found[0] == found[1]
+    assert len(found[0]) > 100
+
+
 def test_own_scores_and_software_come_back_as_nothing(tmp_path: Path, twin: TwinServer) -> None:
     desk = AmoDesk(tmp_path, twin, integration_users=(str(BOT),))
     desk.ingest()
