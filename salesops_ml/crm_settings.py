@@ -7,8 +7,7 @@ keyring entry (`keyring:hubspot/ada`) that holds it. Reading needs no right to w
 from __future__ import annotations
 
 import ipaddress
-import re
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -22,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from salesops_ml.secret_reference import CURE, check_reference
+from salesops_ml.secret_reference import Address, Secret, no_secret, without_secret
 
 CANONICAL_FIELDS = (
     "product", "lead_source", "deal_type", "lost_reason", "service_start", "term_months",
@@ -30,39 +29,8 @@ CANONICAL_FIELDS = (
 )  # fmt: skip
 REP_FIELDS = ("team", "region")
 ACCOUNT_FIELDS = ("industry", "region", "employees", "annual_revenue")
-MASK = "***"
 OWN_PREFIX = "salesops_"
 """Fields that begin so, with or without a vendor's `x_` before it, are ours: never read as features."""
-
-_SECRET_IN_URL = re.compile(r"(?<=://)([^/@\s]*?):[^/\s]*(?=@)")
-
-
-def _masked(value: Any) -> Any:
-    """What is no reference is taken for a secret, and no message may show it."""
-    try:
-        return check_reference(value) if isinstance(value, str) else MASK
-    except ValueError:
-        return MASK
-
-
-def _reference(value: str) -> str:
-    if value == MASK:
-        raise ValueError(f"a secret is named, never written in a configuration; {CURE}")
-    return value
-
-
-Secret = Annotated[str, AfterValidator(_reference), BeforeValidator(_masked)]
-"""The name of a secret: `env:NAME` or `keyring:SERVICE/USER`."""
-
-
-def _without_secret(value: Any) -> Any:
-    return _SECRET_IN_URL.sub(rf"\1:{MASK}", value) if isinstance(value, str) else value
-
-
-def _no_secret(value: str) -> str:
-    if f":{MASK}@" in value:
-        raise ValueError("the address holds a password; leave it out and name it as a secret")
-    return value
 
 
 def _encrypted(value: str) -> str:
@@ -81,11 +49,8 @@ def _on_this_machine(host: str) -> bool:
         return host == "localhost"
 
 
-Address = Annotated[str, AfterValidator(_no_secret), BeforeValidator(_without_secret)]
-"""Where a database is, without a password."""
-
 WebAddress = Annotated[
-    str, AfterValidator(_encrypted), AfterValidator(_no_secret), BeforeValidator(_without_secret)
+    str, AfterValidator(_encrypted), AfterValidator(no_secret), BeforeValidator(without_secret)
 ]
 """Where a service is: https, or http on this machine."""
 
@@ -156,10 +121,14 @@ def is_own_field(name: str) -> bool:
     Example:
         >>> is_own_field("x_salesops_win_probability"), is_own_field("Salesops_Score_Band__c")
         (True, True)
+        >>> is_own_field("UF_CRM_SALESOPS_REASONS"), is_own_field("ufCrmSalesopsReasons")
+        (True, True)
         >>> is_own_field("sales_channel")
         False
     """
     bare = name.lower().removeprefix("property_").removeprefix("properties_")
+    if bare.startswith("ufcrm"):
+        return bare.removeprefix("ufcrm").removeprefix("_").startswith(OWN_PREFIX.rstrip("_"))
     return bare.removeprefix("x_").removeprefix("uf_crm_").startswith(OWN_PREFIX)
 
 
@@ -232,13 +201,26 @@ class SalesforceSource(CrmSource):
 
 
 class HubSpotSource(CrmSource):
-    """A HubSpot account, by a private app's token."""
+    """A HubSpot account, by the token of a private app.
+
+    Attributes:
+        url: HubSpot's API.
+        token: the private app's access token, by name.
+        api_version: `v3`, or a date such as `2026-03`.
+        calls_per_10_seconds: 100, or 190 with Professional and Enterprise.
+        searches_a_second: 5, which all apps of an account share.
+        daily_calls: calls in 24 hours that we may make; the account's own count is watched, too.
+        calls_at_once: calls in flight.
+    """
 
     type: Literal["hubspot"]
     url: WebAddress = "https://api.hubapi.com"
     token: Secret
     api_version: str = Field("v3", pattern=r"^(v\d+|\d{4}-\d{2})$")
-    calls_per_10_seconds: int = Field(100, ge=1, le=1000)
+    calls_per_10_seconds: int = Field(100, ge=1)
+    searches_a_second: int = Field(5, ge=1)
+    daily_calls: int = Field(250_000, ge=1)
+    calls_at_once: int = Field(6, ge=1, le=25)
 
 
 class AmoCrmSource(CrmSource):
@@ -279,12 +261,28 @@ class AmoCrmSource(CrmSource):
 
 
 class Bitrix24Source(CrmSource):
-    """A Bitrix24 portal, by an inbound webhook: the portal, the webhook's user, and its code."""
+    """A Bitrix24 portal, by an inbound webhook: https://portal/rest/USER/CODE/.
+
+    Attributes:
+        url: the portal's address.
+        user_id: the webhook's user.
+        webhook: the webhook's code, by name.
+        gone_activities: look with each load for activities that were deleted; all ids are read for it.
+        records_a_call: deals a batch; fewer where the portal's automation makes saving slow.
+        calls_a_second: calls that the plan lets through for long: 2, or 5 in Enterprise.
+        burst: calls that it bears at once: 50, or 250 in Enterprise.
+        calls_at_once: calls in flight.
+    """
 
     type: Literal["bitrix24"]
     url: WebAddress
     user_id: int = Field(ge=1)
     webhook: Secret
+    gone_activities: bool = False
+    records_a_call: int = Field(50, ge=1, le=50)
+    calls_a_second: float = Field(2.0, gt=0, le=100)
+    burst: int = Field(50, ge=2, le=10_000)
+    calls_at_once: int = Field(4, ge=1, le=16)
 
 
 Layout = Literal[

@@ -19,6 +19,7 @@ from salesops_ml.errors import ConfigError
 from salesops_ml.fiscal_calendar import FiscalCalendar, Pattern
 from salesops_ml.periods import MONTH_NAMES, Weekday, fiscal_month
 from salesops_ml.process_settings import Process as Process
+from salesops_ml.secret_reference import Address, Secret
 from salesops_ml.source_settings import Frozen, Source
 from salesops_ml.source_settings import SyntheticSource as SyntheticSource
 from salesops_ml.write_back_settings import WriteBack
@@ -262,9 +263,14 @@ class Gate(Frozen):
 
 
 class Registry(Frozen):
-    """Where MLflow keeps its book, and under which names our models stand in it."""
+    """Where MLflow keeps its book, and under which names our models stand in it.
 
-    tracking_uri: str = "sqlite:///store/mlflow.db"
+    `tracking_uri` is an SQLite file, `postgresql://user@host/database` or a server; `password` names
+    the secret that belongs into it.
+    """
+
+    tracking_uri: Address = "sqlite:///store/mlflow.db"
+    password: Secret | None = None
     artifacts: Path = Path("store/mlartifacts")
     experiment: str = "salesops"
     deal_model: str = "deal_scores"

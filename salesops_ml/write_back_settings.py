@@ -14,10 +14,9 @@ from pydantic import (
     field_validator,
 )
 
-from salesops_ml.secret_reference import CURE, check_reference
+from salesops_ml.secret_reference import CURE, MASK, Address, Secret, check_reference
 
 _SECRETIVE = re.compile(r"(?i)token|secret|password|webhook|(^|_)key")
-MASK = "***"
 
 
 def _masked(value: Any) -> Any:
@@ -53,10 +52,12 @@ class WriteBack(BaseModel):
     Attributes:
         target: `sql`, or the CRM.
         url: of the SQL database; a CRM's address stands in `connection` or `source`.
+        password: the secret that belongs into `url`, by name.
         table: of the SQL database.
         connection: how the CRM is reached, with the keys that `source` has for it; empty: as `source`
             says, where that is the same CRM.
         outbox: database of the outbox of a CRM, by SQLAlchemy URL.
+        outbox_password: the secret that belongs into `outbox`, by name.
         canary_share: share of the deals that is written first and read back before the rest follows.
         min_change: smallest move of the win probability worth writing.
         min_close_days: smallest move of the expected close worth writing, in days.
@@ -66,12 +67,14 @@ class WriteBack(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     target: Literal["sql"] | CrmTarget = "sql"
-    url: str = "sqlite:///store/crm.db"
+    url: Address = "sqlite:///store/crm.db"
+    password: Secret | None = None
     table: str = "salesops_scores"
     connection: Annotated[
         dict[str, Any], AfterValidator(_by_reference), BeforeValidator(_masked)
     ] = {}
-    outbox: str = "sqlite:///store/outbox.db"
+    outbox: Address = "sqlite:///store/outbox.db"
+    outbox_password: Secret | None = None
     canary_share: float = Field(0.01, ge=0, le=1)
     min_change: float = Field(0.01, ge=0, le=1)
     min_close_days: int = Field(7, ge=1)

@@ -83,8 +83,8 @@ MADE_BY = {
 def new_run(runs: Path, run_id: str, *, based_on: Path | None = None) -> Iterator[RunFolder]:
     """A run in the making; it appears as `runs/run_id`, and as `latest`, when the block ends well.
 
-    A `KeepRun` raised in the block keeps the folder without making it the latest; any other error
-    removes it.
+    A `KeepRun` raised in the block keeps the folder, and makes it the latest only where the run has all
+    its files; any other error removes it.
 
     Args:
         based_on: an earlier run whose files are the starting point.
@@ -107,8 +107,10 @@ def new_run(runs: Path, run_id: str, *, based_on: Path | None = None) -> Iterato
         raise DataError(f"{scratch}: cannot be written: {error}; check `runs`") from error
     try:
         yield RunFolder(scratch, run_id)
-    except KeepRun:
+    except KeepRun as kept:
         os.replace(scratch, final)
+        if kept.complete:
+            _point(runs / LATEST, run_id)
         raise
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -118,11 +120,17 @@ def new_run(runs: Path, run_id: str, *, based_on: Path | None = None) -> Iterato
 
 
 class KeepRun(Exception):
-    """Stop the run and keep its folder: it says why. Carries the error to be told."""
+    """Stop the run and keep its folder: it says why. Carries the error to be told.
 
-    def __init__(self, reason: Exception) -> None:
+    Attributes:
+        reason: the error.
+        complete: whether the run has made all its files, so that it may be the latest.
+    """
+
+    def __init__(self, reason: Exception, *, complete: bool = False) -> None:
         super().__init__(str(reason))
         self.reason = reason
+        self.complete = complete
 
 
 def latest_run(runs: Path) -> RunFolder:

@@ -1,7 +1,8 @@
 """Scores on their way into the CRM: write, resume, status, roll back.
 
 A SQL target is written in one transaction, and its journal is the outbox. A CRM is written through
-the outbox: the plan goes into it chunk by chunk, and from there into the CRM.
+the outbox: the plan goes into it chunk by chunk, and from there into the CRM. Scores are read from their
+file chunk by chunk, too, so that memory does not grow with them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,6 +19,7 @@ from salesops_ml.app.told import Told
 from salesops_ml.crm.delivery import Delivered, Delivery
 from salesops_ml.crm.outbox import Outbox
 from salesops_ml.crm.rollback import LEFT, RESTORED, SUFFIX, RolledBack, roll_back
+from salesops_ml.crm.secrets import with_password
 from salesops_ml.crm.sql_rollback import journal_runs, roll_back_sql
 from salesops_ml.crm.sql_target import SqlTarget, Standing
 from salesops_ml.crm.target import Target
@@ -26,6 +27,7 @@ from salesops_ml.crm.targets import check_fields, open_target, options_of
 from salesops_ml.errors import UsageError, WriteBackError
 from salesops_ml.scoring.fields import Score
 from salesops_ml.scoring.plan import Change, PlanSummary, plan_in_chunks
+from salesops_ml.scoring.score_chunks import Scores, score_chunks, scored_deals
 from salesops_ml.settings import Settings
 from salesops_ml.warehouse import Warehouse
 from salesops_ml.write_back_settings import WriteBack
@@ -53,7 +55,7 @@ class Written:
 
 def write_scores(
     warehouse: Warehouse,
-    scores: pd.DataFrame,
+    scores: Scores,
     settings: Settings,
     *,
     run_id: str,
@@ -66,7 +68,7 @@ def write_scores(
 
     Args:
         warehouse: says which deals are closed.
-        scores: what `score_open_deals` gave.
+        scores: what `score_open_deals` gave, or the Parquet file that holds it.
         settings: the run's settings.
         run_id: the run, for outbox and journal.
         at: when, naive UTC.
@@ -92,7 +94,7 @@ def write_to_crm(
     target: Target,
     outbox: Outbox,
     warehouse: Warehouse,
-    scores: pd.DataFrame,
+    scores: Scores,
     settings: Settings,
     *,
     run_id: str,
@@ -237,18 +239,16 @@ def _planned(
     standing: Callable[[Sequence[str]], Mapping[str, Score]],
     known: Iterable[Sequence[str]],
     warehouse: Warehouse,
-    scores: pd.DataFrame,
+    scores: Scores,
     options: WriteBack,
 ) -> Iterator[Change]:
     """The plan, chunk by chunk; `known` are the deals that we ever wrote."""
-    ordered = scores.sort_values("deal_id", ignore_index=True)
-    chunks = (ordered.iloc[at : at + _CHUNK] for at in range(0, len(ordered), _CHUNK))
     return plan_in_chunks(
-        chunks,
+        score_chunks(scores, size=_CHUNK),
         standing,
         min_change=options.min_change,
         min_close_days=options.min_close_days,
-        closed=_closed(known, warehouse, set(scores["deal_id"].astype(str))),
+        closed=_closed(known, warehouse, scores),
     )
 
 
@@ -263,21 +263,23 @@ def _standing(target: Target, deals: Sequence[str]) -> dict[str, Score]:
 
 
 def _closed(
-    known: Iterable[Sequence[str]], warehouse: Warehouse, scored: set[str]
+    known: Iterable[Sequence[str]], warehouse: Warehouse, scores: Scores
 ) -> Iterator[list[str]]:
     """Of the deals that we ever wrote, those that are closed now."""
     deals = warehouse.table("deals")
     closed = deals.filter(deals.status != "open").select("deal_id").to_pyarrow()["deal_id"]
+    closed = closed.cast(pa.string()).combine_chunks()
+    gone = closed.filter(pc.invert(pc.is_in(closed, value_set=scored_deals(scores))))
     for chunk in known:
-        names = pa.array([deal for deal in chunk if deal not in scored], pa.string())
-        gone = names.filter(pc.is_in(names, value_set=closed.cast(pa.string()))).to_pylist()
-        if gone:
-            yield gone
+        # the short list is hashed, the long one only looked through
+        found = gone.filter(pc.is_in(gone, value_set=pa.array(chunk, pa.string())))
+        if len(found):
+            yield found.to_pylist()
 
 
 def _write_sql(
     warehouse: Warehouse,
-    scores: pd.DataFrame,
+    scores: Scores,
     settings: Settings,
     *,
     run_id: str,
@@ -332,7 +334,11 @@ def _counts(summary: PlanSummary) -> dict[str, int]:
 
 @contextmanager
 def _outbox(settings: Settings) -> Iterator[Outbox]:
-    outbox = Outbox(options_of(settings).outbox)
+    options = options_of(settings)
+    url = with_password(
+        options.outbox, options.outbox_password, setting="write_back.outbox_password"
+    )
+    outbox = Outbox(url)
     try:
         yield outbox
     finally:
@@ -341,7 +347,9 @@ def _outbox(settings: Settings) -> Iterator[Outbox]:
 
 @contextmanager
 def _sql_target(settings: Settings) -> Iterator[SqlTarget]:
-    target = SqlTarget(settings.write_back.url, settings.write_back.table)
+    options = settings.write_back
+    url = with_password(options.url, options.password, setting="write_back.password")
+    target = SqlTarget(url, options.table)
     try:
         yield target
     finally:

@@ -29,6 +29,7 @@ from salesops_ml.crm.deal_daily import (
     keep,
     kept,
     photograph,
+    with_daily,
     with_photographs,
 )
 from salesops_ml.crm.draft import Draft, joined
@@ -69,6 +70,8 @@ def ingest_crm(
         part = None
         if mark is not None:
             counts = changes_since(landing_path(settings.warehouse), mark)
+            if not any(counts.values()) and _photographed(settings, ingested_at):
+                return False
             part = narrowed(tables, vendor.shape(source), counts, since=mark)
         if part is not None:
             changed = _in_part(settings, source, vendor, tables, part, around, ingested_at, landed)
@@ -128,7 +131,8 @@ def _completed(
 ) -> CanonicalTables:
     draft = _with_expected_days(with_photographs(draft, photos, tracked=tracked), settings)
     base = settings.company.base_currency
-    return complete_history(settle(draft, settings), base_currency=base, first_values=False)
+    done = with_daily(settle(draft, settings), photos)
+    return complete_history(done, base_currency=base, first_values=False)
 
 
 def _with_expected_days(draft: Draft, settings: Settings) -> Draft:
@@ -155,8 +159,6 @@ def _in_part(
 ) -> bool | None:
     """Only the deals of `part` mapped and put in place; None where all must be mapped after all."""
     folder = book_folder(settings.warehouse)
-    if part.nothing and (folder / f"{at.date().isoformat()}.parquet").exists():
-        return False
     mapped = vendor.mapping(part.tables, source, around)
     wanted = {name: table for name, table in mapped.items() if name not in part.untouched}
     draft = draft_of(wanted, source)
@@ -172,6 +174,10 @@ def _in_part(
                       at=at, number=landed.number)  # fmt: skip
 
 
+def _photographed(settings: Settings, at: datetime) -> bool:
+    return (book_folder(settings.warehouse) / f"{at.date().isoformat()}.parquet").exists()
+
+
 def _around(settings: Settings, at: datetime) -> Surroundings:
     company = settings.company
     return Surroundings(company.base_currency, company.time_zone, at.date(), keep=_computed)
@@ -185,7 +191,8 @@ def _origin(source: CrmSource) -> str:
     """What is read from where; how it is mapped is no part of it."""
     mapped_only = {"pipelines", "renamed_stages", "integration_users", "steady"}
     paced_only = {"records_a_call", "bulk_from", "records_a_job", "calls_at_once", "daily_calls",
-                  "calls_per_second"}  # fmt: skip
+                  "calls_per_10_seconds", "searches_a_second", "calls_per_second",
+                  "calls_a_second", "burst"}  # fmt: skip
     told = source.model_dump(mode="json", exclude=mapped_only | paced_only)
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 

@@ -21,8 +21,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from salesops_ml.crm.draft import FILE, LINE, Draft, joined
+from salesops_ml.crm.rules import all_rules, apply
 from salesops_ml.errors import DataError
-from salesops_ml.schema import ARROW, DEAL_CHANGES, DEAL_DAILY, STAGE_EVENTS
+from salesops_ml.schema import ARROW, DEAL_CHANGES, DEAL_DAILY, STAGE_EVENTS, CanonicalTables
 from salesops_ml.warehouse import database_path
 
 TAKEN_AT = "taken_at"
@@ -118,7 +119,7 @@ def _nothing() -> pa.Table:
 
 
 def with_photographs(draft: Draft, photos: pa.Table, *, tracked: Collection[str]) -> Draft:
-    """The draft with photographs as `deal_daily`, and the history that only they tell.
+    """The draft with the history that only photographs tell.
 
     Args:
         draft: what the CRM holds today, its deals among it.
@@ -128,7 +129,6 @@ def with_photographs(draft: Draft, photos: pa.Table, *, tracked: Collection[str]
     known = draft.tables["deals"]["deal_id"].combine_chunks()
     photos = photos.filter(pc.is_in(photos["deal_id"], value_set=known))
     tables = dict(draft.tables)
-    tables["deal_daily"] = _placed(photos.drop_columns([TAKEN_AT]))
     moves = _moves(photos, [name for name in _SHOWN if name not in tracked])
     of_stage = pc.equal(moves["field"], STAGE)
     for name, rows in (
@@ -139,6 +139,24 @@ def with_photographs(draft: Draft, photos: pa.Table, *, tracked: Collection[str]
             before = [tables[name]] if name in tables else []
             tables[name] = joined([*before, _placed(rows)])
     return replace(draft, tables=tables)
+
+
+def with_daily(done: CanonicalTables, photos: pa.Table) -> CanonicalTables:
+    """The tables with photographs as `deal_daily`, those of the deals that are in use.
+
+    The photographs of a deal that is a reject stay in the book, and come back with it.
+    """
+    known = done.tables["deals"]["deal_id"].combine_chunks()
+    shown = photos.filter(pc.is_in(photos["deal_id"], value_set=known)).drop_columns([TAKEN_AT])
+    draft = Draft({"deals": done.tables["deals"], "deal_daily": _placed(shown)})
+    draft = apply((rule for rule in all_rules() if rule.table == "deal_daily"), draft)
+    daily = draft.tables["deal_daily"].drop_columns([FILE, LINE])
+    return replace(
+        done,
+        tables={**done.tables, "deal_daily": daily},
+        rejects=pa.concat_tables([done.rejects, draft.all_rejects()]),
+        counts={**done.counts, "deal_daily: used": daily.num_rows},
+    )
 
 
 def _moves(photos: pa.Table, fields: list[str]) -> pa.Table:

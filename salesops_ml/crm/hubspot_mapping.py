@@ -16,7 +16,13 @@ from collections.abc import Mapping
 import ibis
 import ibis.expr.types as ir
 
-from salesops_ml.crm.hubspot_people import accounts_of, activities_of, quotes_of, reps_of
+from salesops_ml.crm.hubspot_people import (
+    accounts_of,
+    activities_of,
+    quotes_of,
+    reps_of,
+    standing_links,
+)
 from salesops_ml.crm.vendor_history import (
     STAGE,
     all_entries,
@@ -164,7 +170,7 @@ class _World:
     def _live(self, landed: Rows) -> Rows:
         """Deals that are neither deleted nor merged into others, with their stage and pipeline."""
         kept = landed.live
-        table = _unmerged(kept, landed_rows(self.tables, "merged_deals").live)
+        table = _unmerged(kept, landed, landed_rows(self.tables, "merged_deals").live)
         kept = kept.only(table)
         names = _pipelines(self.tables)
         labels = self.stages.select(
@@ -177,11 +183,11 @@ class _World:
         return kept.only(in_pipelines(table.drop("_of", "_at"), self.options.pipelines))
 
 
-def _unmerged(deals: Rows, told: Rows) -> ir.Table:
-    """The deals that were not merged into another."""
+def _unmerged(deals: Rows, landed: Rows, told: Rows) -> ir.Table:
+    """The deals that were not merged into another, even if that one was deleted since."""
     table = deals.table
     if deals.has("hs_merged_object_ids"):
-        gone = table.select(_gone=deals.text("hs_merged_object_ids").split(";").unnest())
+        gone = landed.table.select(_gone=landed.text("hs_merged_object_ids").split(";").unnest())
         gone = gone.select(_gone=gone["_gone"].strip())
         table = table.anti_join(gone, deals.text("id") == gone["_gone"])
     if told.here and told.has("merged_deal_id"):
@@ -259,7 +265,7 @@ def _deals(world: _World, changes: ir.Table) -> ir.Table:
 
 def _companies(world: _World) -> ir.Table:
     """Each deal's company: the primary one (association type 5), else the one with the lowest id."""
-    rows = landed_rows(world.tables, "deal_companies").live
+    rows = standing_links(landed_rows(world.tables, "deal_companies").live, "deal_id", "company_id")
     primary = (rows.integer("type_id") == 5).fill_null(False).cast("int8")
     order = ibis.window(group_by="_deal", order_by=[ibis.desc("_primary"), ibis.asc("account_id")])
     table = rows.table.select(
@@ -306,9 +312,8 @@ def _entries(world: _World) -> ir.Table:
     field = kept.text("name").substitute(properties)
     at = kept.moment("timestamp")
     value = _value(kept, field, world)
-    done = entries(kept.table, deal_id=kept.text("deal_id"), field=field, at=at, value=value,
+    return entries(kept.table, deal_id=kept.text("deal_id"), field=field, at=at, value=value,
                    by=kept.table["_author"])  # fmt: skip
-    return done.filter(done["at"].notnull())
 
 
 def _value(rows: Rows, field: ir.StringValue, world: _World) -> ir.StringValue:

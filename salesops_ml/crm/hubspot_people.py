@@ -73,7 +73,7 @@ def activities_of(tables: Tables, deals: Rows, options: CrmSource) -> dict[str, 
         return {}
     table = ibis.union(*found) if len(found) > 1 else found[0]
     table = table.filter(table["at"].notnull())
-    links = landed_rows(tables, "activity_deals").live
+    links = standing_links(landed_rows(tables, "activity_deals").live, "activity_id", "deal_id")
     served = _first_of(links, "activity_id", deals)
     tied = links.table.select(_tied=links.text("activity_id")).distinct()
     table = table.left_join(served, table.activity_id == served["_key"]).drop("_key")
@@ -81,6 +81,19 @@ def activities_of(tables: Tables, deals: Rows, options: CrmSource) -> dict[str, 
     of_the_gone = table["_tied"].notnull() & table.deal_id.isnull()
     table = table.filter(~of_the_gone).drop("_tied")
     return {"activities": table.filter(~among(table.rep_id, options.integration_users))}
+
+
+def standing_links(links: Rows, owner: str, other: str) -> Rows:
+    """Associations as they were when their owner was last read, which is `as_of` where rows tell it.
+
+    An owner that is tied to nothing any more has one row without the other's id.
+    """
+    if not links.has("as_of"):
+        return links
+    as_of = links.text("as_of").fill_null("")
+    last = as_of.max().over(ibis.window(group_by=links.text(owner)))
+    table = links.table.mutate(_holds=as_of == last)
+    return links.only(table.filter(table["_holds"] & links.text(other).notnull()).drop("_holds"))
 
 
 def _meetings(rows: Rows) -> ir.Table:
@@ -154,5 +167,6 @@ def quotes_of(tables: Tables, deals: Rows) -> dict[str, ir.Table]:
         "status": rows.text("hs_status").lower().substitute(QUOTE_WORDS),
     }
     table = rows.table.select(**with_reason(chosen, rows))
-    of_deals = _first_of(landed_rows(tables, "quote_deals").live, "quote_id", deals)
+    links = standing_links(landed_rows(tables, "quote_deals").live, "quote_id", "deal_id")
+    of_deals = _first_of(links, "quote_id", deals)
     return {"quotes": table.inner_join(of_deals, table.quote_id == of_deals["_key"]).drop("_key")}

@@ -49,13 +49,17 @@ def _with_table(draft: Draft, name: str, table: pa.Table, vendor: str) -> Draft:
         return _holding(draft, name, placed)
     wrong = pc.is_valid(placed[BAD])
     rows = placed.filter(wrong)
+    reason = pc.if_else(
+        pc.is_valid(rows[VALUE]), "does not read as what this field should hold",
+        "is empty, but every row needs it",
+    )  # fmt: skip
     told = {
         "source": rows[FILE],
         "row": rows[LINE],
         "table": pa.repeat(name, rows.num_rows),
         "column": rows[BAD],
         "value": rows[VALUE],
-        "reason": pa.repeat("does not read as what this field should hold", rows.num_rows),
+        "reason": reason,
         "cure": pa.repeat("correct it in the CRM", rows.num_rows),
     }
     draft = _holding(draft, name, placed.drop_columns([BAD, VALUE]).append_column("@wrong", wrong))

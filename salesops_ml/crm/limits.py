@@ -10,7 +10,6 @@ long it is.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import random
 import struct
@@ -21,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from salesops_ml.crm.file_lock import hold
 from salesops_ml.errors import Throttled
 
 _ENTRY = struct.Struct("<ddQ")
@@ -249,7 +249,7 @@ class _FileBook:
         with self._lock:
             file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
-                fcntl.flock(file, fcntl.LOCK_EX)
+                hold(file, wait=True, what=str(self._path))
                 calls = _read(file)
                 yield calls
                 _write(file, calls)

@@ -15,7 +15,6 @@ SQLAlchemy URL. Rows are read by key, a chunk at a time, so that memory does not
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import os
 import time
@@ -27,6 +26,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from salesops_ml.crm.file_lock import hold
 from salesops_ml.crm.outbox_tables import (
     CANARY,
     STATES,
@@ -80,6 +80,8 @@ class Outbox:
             self.database.make_folder()
             with self.database.writing() as connection:
                 self._metadata.create_all(connection)
+                for index in self._rows.indexes:
+                    index.create(connection, checkfirst=True)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -99,10 +101,8 @@ class Outbox:
         self.database.make_folder()
         lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise self._busy() from None
+            if not hold(lock, wait=False, what=f"{path}.lock"):
+                raise self._busy()
             yield
         finally:
             os.close(lock)
@@ -310,11 +310,11 @@ class Outbox:
         if not self._is_there():
             return
         rows, runs, after = self._rows.c, self._runs.c, ""
+        here = sa.exists().where(runs.run_id == rows.run_id, runs.place == mask(place))
         while True:
             asked = (
                 sa.select(rows.deal_id)
-                .join_from(self._rows, self._runs, rows.run_id == runs.run_id)
-                .where(runs.place == mask(place), rows.attempts > 0, rows.deal_id > after)
+                .where(rows.deal_id > after, rows.attempts > 0, here)
                 .distinct()
                 .order_by(rows.deal_id)
                 .limit(limit)

@@ -148,7 +148,10 @@ def runs_table(metadata: sa.MetaData) -> sa.Table:
 
 
 def rows_table(metadata: sa.MetaData) -> sa.Table:
-    """By run, state and deal, so that what is due is found without reading what is done."""
+    """By run, state and deal, so that what is due is found without reading what is done.
+
+    By deal, too, so that the deals that were ever written are read in order.
+    """
     return sa.Table(
         "salesops_outbox",
         metadata,
@@ -167,4 +170,5 @@ def rows_table(metadata: sa.MetaData) -> sa.Table:
         sa.Column("sent_at", sa.DateTime()),
         sa.Column("settled_at", sa.DateTime()),
         sa.Index("salesops_outbox_due", "run_id", "state", "lane", "deal_id"),
+        sa.Index("salesops_outbox_deals", "deal_id"),
     )

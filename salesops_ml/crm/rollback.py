@@ -22,6 +22,7 @@ from salesops_ml.scoring.fields import Score
 from salesops_ml.scoring.plan import Action, Change
 
 SUFFIX = "-rollback"
+_WHY = "rollback of "
 _MAY_STAND: tuple[State, ...] = ("sent", "ambiguous", "confirmed")
 RESTORED = "restored"
 LEFT = "changed since, left as they are"
@@ -116,6 +117,9 @@ def _compared(entry: Entry, stands: Standing, target: Target) -> str:
 
 def _back(entry: Entry, run_id: str) -> Change:
     action: Action = "withdraw" if entry.change.old is None else "update"
-    return Change(
-        entry.deal_id, action, entry.change.new, entry.change.old, f"rollback of {run_id}"
-    )
+    return Change(entry.deal_id, action, entry.change.new, entry.change.old, f"{_WHY}{run_id}")
+
+
+def goes_back(change: Change) -> bool:
+    """Whether a change takes back what a run wrote, for targets that write more than our fields."""
+    return change.why.startswith(_WHY)

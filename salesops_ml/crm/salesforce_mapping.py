@@ -298,11 +298,11 @@ def _field_changes(world: _World) -> list[ir.Table]:
     told = rows.table.select(
         _deal=rows.text("OpportunityId"), _field=rows.text("Field"), _at=rows.moment("CreatedDate"),
         _id=rows.text("Id"), _old=rows.text("OldValue"), _new=rows.text("NewValue"),
-        _by=rows.text("CreatedById"),
+        _by=rows.text("CreatedById"), CreatedDate=rows.text("CreatedDate"),
     )  # fmt: skip
-    told = told.filter(told["_at"].notnull())
-    begun = told.group_by("_deal").agg(
-        _begun=told["_at"].min(), _starter=told["_by"].argmin(told["_id"])
+    timed = told.filter(told["_at"].notnull())
+    begun = timed.group_by("_deal").agg(
+        _begun=timed["_at"].min(), _starter=timed["_by"].argmin(timed["_id"])
     )
     found = []
     for name, (column, today) in _tracked(world).items():
@@ -338,7 +338,8 @@ def _later(world: _World, of_field: ir.Table, name: str) -> ir.Table:
     rows = world.deals
     live = rows.table.select(_live=rows.text("Id"))
     kept = of_field.semi_join(live, of_field["_deal"] == live["_live"])
-    return entries(kept, deal_id=kept["_deal"], field=name, at=kept["_at"], tie=kept["_id"],
+    at = world.field_history.only(kept).moment("CreatedDate")
+    return entries(kept, deal_id=kept["_deal"], field=name, at=at, tie=kept["_id"],
                    value=kept["_new"], by=kept["_by"])  # fmt: skip
 
 

@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, urlsplit, urlunsplit
 
 from salesops_ml.errors import ConfigError, SourceError
 from salesops_ml.secret_reference import check_reference
@@ -80,12 +80,38 @@ def read_secret(reference: str) -> Secret:
     return Secret(value.strip())
 
 
+def with_password(url: str, reference: str | None, *, setting: str) -> str:
+    """An address with the secret that belongs into it; without a reference as it is.
+
+    Args:
+        url: such as `postgresql://user@host/database`.
+        reference: where the password is kept, such as `env:PGPASSWORD`.
+        setting: the setting that names it, for messages.
+
+    Raises:
+        ConfigError: the address names no user.
+        SourceError: there is nothing at that place.
+    """
+    if reference is None:
+        return url
+    password = quote(read_secret(reference).reveal(), safe="")
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    if not user:
+        raise ConfigError(
+            f"`{setting}`: {mask(url)} names no user whom the password belongs to; write such as "
+            "postgresql://user@host/database"
+        )
+    return urlunsplit(parts._replace(netloc=f"{user}:{password}{at}{host}"))
+
+
 def remember(value: str) -> None:
     """Mask this value from now on, in every text that leaves the process through us."""
     if len(value) < SHORTEST:
         return
     encoded = value.encode()
     _forms.update({value, quote(value, safe=""), quote(value), quote_plus(value)})
+    _forms.add(quote(value, safe=" +"))
     _forms.update({json.dumps(value)[1:-1], repr(value)[1:-1]})
     _forms.add(base64.b64encode(encoded).decode().rstrip("="))
     _guard_process()

@@ -4,9 +4,12 @@ A layout says for each of the vendor's tables under which names a loader lands i
 columns are there, and which column grows with each sync. Columns not named here keep their names; case,
 underscores and the prefix `property_` do not matter (`vendor_rows`).
 
-Sources: the column lists in fivetran/dbt_hubspot_source and fivetran/dbt_salesforce_source; Airbyte's
-catalogue of its HubSpot source (airbytehq/airbyte-interop-catalog); dlt-hub/verified-sources, hubspot
-and salesforce.
+Sources: the column lists in fivetran/dbt_hubspot_source and fivetran/dbt_salesforce_source, and for
+quotes Fivetran's page "HubSpot schema ERD" (`quote_deal` is shown there; that the columns of `quote`
+bear HubSpot's names after `property_`, as all its tables do, is taken from the others);
+airbytehq/airbyte, source-hubspot, `schemas/*.json` (`deals_property_history` has `dealId`, `property`
+and, since its older versions, `name`); dlt-hub/verified-sources, `hubspot/__init__.py`, `helpers.py`,
+settings.py` and `salesforce/__init__.py`. Tables inside tables are as dlt itself lays them out.
 """
 
 from __future__ import annotations
@@ -27,6 +30,9 @@ class LandedTable:
         columns: the loader's column -> the vendor's.
         deleted: columns that tell that a row is gone, beside the usual ones.
         nested: for tables that lie inside another as JSON: the column that holds the list.
+        parent_id: for tables that dlt made of lists, `parent__list`: our name of the parent's id.
+        replaced: the loader makes the table anew with each sync; rows that are gone just do not come.
+        texts: columns of many kinds of values; where they are no text, the loader has spoiled some.
         needed: whether nothing can be read without it.
     """
 
@@ -35,6 +41,9 @@ class LandedTable:
     columns: Mapping[str, str] = field(default_factory=dict)
     deleted: tuple[str, ...] = ()
     nested: str | None = None
+    parent_id: str | None = None
+    replaced: bool = False
+    texts: tuple[str, ...] = ()
     needed: bool = False
 
 
@@ -46,14 +55,18 @@ class TableLayout:
         loader: its name, for messages.
         cursor: the column that grows with each sync, in every table.
         tables: the vendor's name of a table -> how it is landed.
+        cure: what to do about a needed table that is not there, beside correcting the settings.
     """
 
     loader: str
     cursor: str
     tables: Mapping[str, LandedTable]
+    cure: str = ""
 
 
-def _salesforce(*aliases: tuple[str, str]) -> dict[str, LandedTable]:
+def _salesforce(
+    *aliases: tuple[str, str], replaced: tuple[str, ...] = ()
+) -> dict[str, LandedTable]:
     """Salesforce's objects, which all loaders land under their own names, snake-cased or not."""
     objects = ("Opportunity", "OpportunityHistory", "OpportunityFieldHistory", "OpportunityStage",
                "Account", "User", "UserRole", "RecordType", "Task", "Event", "Quote",
@@ -63,6 +76,7 @@ def _salesforce(*aliases: tuple[str, str]) -> dict[str, LandedTable]:
         name: LandedTable(
             (name, *([other[name]] if name in other else [])),
             ("Id",),
+            replaced=name in replaced,
             needed=name in ("Opportunity", "OpportunityStage"),
         )
         for name in objects
@@ -95,6 +109,8 @@ _FIVETRAN_HUBSPOT = {
     "activity_deals": LandedTable(
         ("engagement_deal",), ("activity_id", "deal_id"), {"engagement_id": "activity_id"}
     ),
+    "quotes": LandedTable(("quote",), columns={"quote_id": "id"}, deleted=_ARCHIVED),
+    "quote_deals": LandedTable(("quote_deal",), ("quote_id", "deal_id")),
 }  # fmt: skip
 
 _AIRBYTE_STAGE = {"stageId": "id", "displayOrder": "display_order"}
@@ -132,24 +148,34 @@ _DLT_HUBSPOT = {
     "deals": LandedTable(("deals",), deleted=_ARCHIVED, needed=True),
     "deal_property_history": LandedTable(
         ("deals_property_history",), ("deal_id", "name", "timestamp"),
-        {"object_id": "deal_id", "property_name": "name"},
+        {"object_id": "deal_id", "property_name": "name"}, texts=("value",),
     ),
-    "pipelines": LandedTable(("pipelines_deal", "pipelines_deals"), needed=True),
+    "pipelines": LandedTable(("pipelines_deals",), needed=True),
     "pipeline_stages": LandedTable(
-        ("pipelines_deal__stages", "pipelines_deals__stages"),
+        ("pipelines_deals__stages",),
         columns={"metadata__probability": "probability", "metadata__is_closed": "is_closed"},
-        needed=True,
+        parent_id="pipeline_id", needed=True,
     ),
     "owners": LandedTable(("owners",)),
     "companies": LandedTable(("companies",), deleted=_ARCHIVED),
-    "deal_companies": LandedTable(("deals__companies",), ("deal_id", "company_id"),
-                                  {"value": "company_id"}),
+    "deal_companies": LandedTable(
+        ("companies__deals",), ("deal_id", "company_id"),
+        {"deals_id": "deal_id", "value": "company_id"},
+    ),
 }  # fmt: skip
+
+_DLT_SALESFORCE = TableLayout(
+    "dlt",
+    "_dlt_load_id",
+    _salesforce(("User", "sf_user"), replaced=("User", "UserRole")),
+    cure="dlt's own source of Salesforce brings no `opportunity_stage`, `opportunity_history`, "
+    "`opportunity_field_history`, `quote` and rates: add resources of these names to your copy of it",
+)
 
 TABLE_LAYOUTS: dict[str, TableLayout] = {
     "fivetran_salesforce": TableLayout("Fivetran", "_fivetran_synced", _salesforce()),
     "airbyte_salesforce": TableLayout("Airbyte", "_airbyte_extracted_at", _salesforce()),
-    "dlt_salesforce": TableLayout("dlt", "_dlt_load_id", _salesforce(("User", "sf_user"))),
+    "dlt_salesforce": _DLT_SALESFORCE,
     "fivetran_hubspot": TableLayout("Fivetran", "_fivetran_synced", _FIVETRAN_HUBSPOT),
     "airbyte_hubspot": TableLayout("Airbyte", "_airbyte_extracted_at", _AIRBYTE_HUBSPOT),
     "dlt_hubspot": TableLayout("dlt", "_dlt_load_id", _DLT_HUBSPOT),

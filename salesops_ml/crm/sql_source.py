@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import ibis
 import ibis.expr.types as ir
@@ -20,7 +22,7 @@ import pyarrow as pa
 from salesops_ml.crm import hubspot_mapping, salesforce_mapping
 from salesops_ml.crm.landing_book import squashed
 from salesops_ml.crm.landing_run import Feed
-from salesops_ml.crm.secrets import mask, read_secret
+from salesops_ml.crm.secrets import mask, with_password
 from salesops_ml.crm.sql_layouts import DELETED_FLAGS, TABLE_LAYOUTS, LandedTable, TableLayout
 from salesops_ml.crm.vendor_rows import landed_rows
 from salesops_ml.crm.vendors import Shape, Surroundings, Tables, Vendor
@@ -39,7 +41,8 @@ def feeds(source: SqlSource) -> Sequence[Feed]:
     Raises:
         SourceError: the warehouse cannot be reached, or lacks a table that nothing can be read without.
     """
-    with _connected(source) as connection:
+    with ExitStack() as opened:
+        connection = opened.enter_context(_connected(source))
         names = _names(connection, source)
         if source.layout == "canonical":
             return _canonical_feeds(source, connection, names)
@@ -49,8 +52,9 @@ def feeds(source: SqlSource) -> Sequence[Feed]:
             for vendor_name, table in layout.tables.items()
             if (there := _there(source, vendor_name, table, names))
         ]
-    _check_needed(source, layout, {feed.name for feed in found}, names)
-    return found
+        _check_needed(source, layout, {feed.name for feed in found}, names)
+        held = opened.pop_all()
+    return [replace(feed, close=held.close) for feed in found]
 
 
 def _there(
@@ -74,6 +78,7 @@ def _check_needed(
                 f"{_place(source)}: no table `{wanted}`, which {layout.loader} lands for "
                 f"`layout: {source.layout}`; {where} holds: {seen}; correct `layout` or "
                 f"`database_schema`, or name the table under `source.tables.{vendor_name}`"
+                + (f"; {layout.cure}" if layout.cure else "")
             )
 
 
@@ -90,22 +95,58 @@ def _feed(
 ) -> Feed:
     table = layout.tables[vendor_name]
     columns = [_table(connection, source, name).columns for name in there]
-    cursor = layout.cursor if all(layout.cursor in names for names in columns) else None
+    grows = not table.replaced and all(layout.cursor in names for names in columns)
+    cursor = layout.cursor if grows else None
 
-    def read(since: Any) -> Iterator[pa.Table | list[dict[str, Any]]]:
+    def read(since: Any, *, beyond: bool = False) -> Iterator[pa.Table | list[dict[str, Any]]]:
         with _connected(source) as connection:
             for name in there:
-                rows = _selected(_table(connection, source, name), table, cursor, since)
-                for page in _pages(rows, source):
+                rows = _table(connection, source, name)
+                _refuse_spoiled(source, layout, rows, name, table.texts)
+                if table.parent_id is not None:
+                    parent = _table(connection, source, name.rpartition("__")[0])
+                    rows = _with_parent(rows, parent, table.parent_id)
+                if cursor is not None and since is not None:
+                    rows = rows.filter(rows[cursor] > since if beyond else rows[cursor] >= since)
+                for page in _pages(_selected(rows, table, cursor), source):
                     yield _unnested(page, table, cursor) if table.nested else page
 
-    return Feed(vendor_name, table.key, read, cursor=cursor, whole=cursor is None, deleted=GONE)
+    def tally(since: Any) -> tuple[int, int]:
+        with _connected(source) as connection:
+            at = _table(connection, source, there[0])[cursor]
+            told = at.as_table().aggregate(above=(at > since).sum(), at=(at == since).sum())
+            row = told.to_pyarrow().to_pylist()[0]
+        return int(row["above"] or 0), int(row["at"] or 0)
+
+    feed = Feed(vendor_name, table.key, read, cursor=cursor, whole=cursor is None, deleted=GONE)
+    if cursor is None or table.nested:
+        return feed
+    return replace(feed, beyond=partial(read, beyond=True), tally=tally)
 
 
-def _selected(rows: ir.Table, table: LandedTable, cursor: str | None, since: Any) -> ir.Table:
-    """The rows synced since, under the vendor's names, and whether each is gone."""
-    if cursor is not None and since is not None:
-        rows = rows.filter(rows[cursor] >= since)
+def _refuse_spoiled(
+    source: SqlSource, layout: TableLayout, rows: ir.Table, name: str, texts: Sequence[str]
+) -> None:
+    """dlt takes a column for times where its first value is one, and makes times of numbers then."""
+    for column in texts:
+        if column in rows.columns and not rows[column].type().is_string():
+            kind = type(rows[column].type()).__name__.lower()
+            raise SourceError(
+                f"{_place(source)}: column `{column}` of `{name}` is of kind {kind}, so that "
+                f"{layout.loader} has spoiled what is none; give its resource the hint `columns="
+                f'{{"{column}": {{"data_type": "text"}}}}`, drop the table, and load it again'
+            )
+
+
+def _with_parent(rows: ir.Table, parent: ir.Table, name: str) -> ir.Table:
+    """Items of lists, as dlt lays them out, each with its parent's id."""
+    ids = parent.select(_parent="_dlt_id", **{name: parent["id"]})
+    return rows.inner_join(ids, rows["_dlt_parent_id"] == ids["_parent"]).drop("_parent")
+
+
+def _selected(rows: ir.Table, table: LandedTable, cursor: str | None) -> ir.Table:
+    """Rows under the vendor's names, and whether each is gone; the newest last."""
+    rows = rows if cursor is None else rows.order_by(cursor)
     loose = {squashed(name): name for name in table.key}
     loose |= {squashed(theirs): ours for theirs, ours in table.columns.items()}
     flags = [rows[name] for name in (*DELETED_FLAGS, *table.deleted) if name in rows.columns]
@@ -113,13 +154,17 @@ def _selected(rows: ir.Table, table: LandedTable, cursor: str | None, since: Any
     for flag in flags:
         gone = gone | (flag.fill_null(False) if flag.type().is_boolean() else flag.notnull())
     rows = rows.mutate(**{GONE: gone}).drop(*[c for c in rows.columns if is_own_field(c)])
-    taken = {squashed(name) for name in rows.columns}
-    renames = {
-        ours: name for name in rows.columns
-        if (ours := loose.get(squashed(name))) and squashed(ours) not in taken - {squashed(name)}
-        and ours != name
-    }  # fmt: skip
-    return rows.rename(renames)
+    for theirs, ours in loose.items():
+        here = {squashed(name): name for name in rows.columns}
+        name, other = here.get(theirs), here.get(squashed(ours))
+        if name is None or name == ours:
+            continue
+        if other is None or other == name:
+            rows = rows.rename({ours: name})
+        else:
+            both = ibis.coalesce(rows[name].cast("string"), rows[other].cast("string"))
+            rows = rows.mutate(**{other: both}).drop(name)
+    return rows
 
 
 def _pages(rows: ir.Table, source: SqlSource) -> Iterator[pa.Table]:
@@ -210,11 +255,7 @@ def _today(deals: ir.Table) -> ir.Table:
 @contextmanager
 def _connected(source: SqlSource) -> Iterator[Any]:
     """A connection to the warehouse, for reading."""
-    url = (
-        source.url
-        if source.password is None
-        else _with_password(source.url, read_secret(source.password).reveal())
-    )
+    url = with_password(source.url, source.password, setting="source.password")
     connection = None
     try:
         if urlsplit(url).scheme == "duckdb":
@@ -230,12 +271,6 @@ def _connected(source: SqlSource) -> Iterator[Any]:
         yield connection
     finally:
         connection.disconnect()
-
-
-def _with_password(url: str, password: str) -> str:
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}{at}{host}"))
 
 
 def _names(connection: Any, source: SqlSource) -> dict[str, str]:

@@ -1,8 +1,9 @@
-"""Tryton's history of opportunities, read by its own API: what each record was after each save.
+"""Tryton's history, what each record was after each save: told by our module, else found out.
 
-`history_revisions` tells when records were saved; a search with `_datetime` in its context tells how
-they stood then. One search serves many records: a moment between two saves of a record shows it as the
-first of them left it, so a few well chosen moments show every record after each of its saves.
+The module `salesops_scores` tells the history table page by page. Where it is not installed,
+`history_revisions` tells when records were saved, and a search with `_datetime` in its context how they
+stood then. One search serves many records: a moment between two saves of a record shows it as the first
+of them left it, so a few well chosen moments show every record after each of its saves.
 """
 
 from __future__ import annotations
@@ -13,11 +14,85 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from salesops_ml.crm.tryton_rpc import OPPORTUNITY, Tryton
+from salesops_ml.errors import Refused
 
+MODULE = "salesops_scores"
+LINE = "sale.opportunity.line"
+FORBIDDEN = 403
+"""Tryton's answer for a method that is not there."""
+TOLD = 2_000
+"""Rows of the history table a call."""
+IDS_TOLD = 20_000
+"""Ids a call."""
 CHUNK = 500
-"""Records asked for at once."""
+"""Records asked for at once, where the module is not there."""
 Save = tuple[int, datetime]
 _TICK = timedelta(microseconds=1)
+
+
+def told_rows(
+    tryton: Tryton,
+    model: str,
+    fields: Sequence[str],
+    *,
+    since: datetime | None = None,
+    ids: Sequence[int] | None = None,
+) -> Iterator[list[dict[str, Any]]]:
+    """Pages of the history table, as the module tells it; a deletion is a row without `create_date`.
+
+    Args:
+        tryton: the session.
+        model: opportunities or their lines.
+        fields: stored fields to read of each, beside when and by whom it was created and saved.
+        since: only saves at or after; None: all.
+        ids: only these records; None: all.
+
+    Raises:
+        Refused: the module is not there, the user may not read, or a field is not stored.
+    """
+    last = 0
+    while True:
+        chosen = None if ids is None else list(ids)
+        rows = _told(tryton, f"{model}.salesops_history", last, TOLD, list(fields), since, chosen)
+        if rows:
+            yield rows
+        if len(rows) < TOLD:
+            return
+        last = rows[-1]["_row"]
+
+
+def resource_rows(
+    tryton: Tryton, model: str, *, since: datetime | None = None, only_ids: bool = False
+) -> Iterator[list[dict[str, Any]]]:
+    """Pages of the notes, emails or attachments of all opportunities, as the module tells them.
+
+    Raises:
+        Refused: the module is not there, or the user may not read.
+    """
+    last, most = 0, IDS_TOLD if only_ids else TOLD
+    while True:
+        method = f"{OPPORTUNITY}.salesops_resources"
+        rows = _told(tryton, method, model, last, most, since, only_ids)
+        if rows:
+            yield rows
+        if len(rows) < most:
+            return
+        last = rows[-1]["id"]
+
+
+def _told(tryton: Tryton, method: str, *arguments: Any) -> list[dict[str, Any]]:
+    """What a method of our module gives."""
+    try:
+        rows: list[dict[str, Any]] = tryton.read(f"model.{method}", *arguments)
+    except Refused as error:
+        if error.status != FORBIDDEN:
+            raise
+        raise Refused(
+            f"{tryton.place}: the server does not run `{MODULE}` as it is in this version; "
+            "docs/crm_tryton.md says how it is installed",
+            error.status,
+        ) from None
+    return rows
 
 
 def history_rows(

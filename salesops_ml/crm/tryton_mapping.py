@@ -15,6 +15,13 @@ from collections.abc import Mapping
 import ibis
 import ibis.expr.types as ir
 
+from salesops_ml.crm.tryton_related import (
+    KINDS,
+    activities_of,
+    products_over_time,
+    products_today,
+    quotes_of,
+)
 from salesops_ml.crm.vendor_history import (
     STAGE,
     all_entries,
@@ -33,7 +40,7 @@ from salesops_ml.crm.vendor_tables import (
     steady_since,
     with_reason,
 )
-from salesops_ml.crm.vendors import Shape, Surroundings
+from salesops_ml.crm.vendors import Link, Shape, Surroundings
 from salesops_ml.crm_settings import TrytonSource
 
 TRACKED = ("amount", "expected_close_date", "forecast_category", "product")
@@ -42,10 +49,13 @@ ENDS = ("won", "lost", "cancelled")
 SOFTWARE = "@software"
 """Whoever saved as the connector's own user, or as one of `integration_users`."""
 
+_GROWING = ("sales", *KINDS)
 SHAPE = Shape(
-    deals={"opportunities": "id", "opportunity_history": "id", "opportunity_ids": "id"},
+    deals={"opportunities": "id", "opportunity_history": "id", "opportunity_ids": "id",
+           **dict.fromkeys(("lines", *_GROWING), "opportunity")},
+    links={f"{name}_ids": Link("id", name, "id") for name in _GROWING},
     apart={"parties": "accounts", "employees": "reps"},
-)
+)  # fmt: skip
 _OPTIONAL = ("lead_source", "deal_type", "forecast_category", "product")
 
 
@@ -69,7 +79,8 @@ def map_tryton(
 
     Args:
         tables: landed tables: opportunities, opportunity_history, opportunity_ids, states, companies,
-            currencies, currency_rates, parties, employees, users.
+            currencies, currency_rates, parties, employees, users, products, lines, sales, notes,
+            emails, documents.
         options: custom fields, companies as pipelines, and who saves as software (logins or ids).
         around: base currency, and the day of the load.
 
@@ -87,6 +98,8 @@ def map_tryton(
         **_accounts(tables, options),
         **_reps(tables, options, around),
         **_rates(tables, around),
+        **quotes_of(tables, world.deals),
+        **activities_of(tables, world.deals, world.users),
     }
 
 
@@ -103,6 +116,17 @@ class _World:
         self.companies = _names(tables, "companies", "party_rec_name", "_company")
         self.currencies = _names(tables, "currencies", "code", "_currency")
         self.deals = self._live(landed)
+        self.users = _users(tables, options)
+        self.products = self._products()
+
+    def _products(self) -> ir.Table | None:
+        """What each opportunity was about, by its lines; None where a field of its own tells."""
+        lines = landed_rows(self.tables, "lines")
+        if "product" in self.fields or not lines.here:
+            return None
+        live = self.deals.table.select(_live=self.deals.text("id"))
+        lines = lines.only(lines.table.semi_join(live, lines.text("opportunity") == live["_live"]))
+        return products_over_time(self.tables, _with_author(lines, self.users))
 
     def _live(self, landed: Rows) -> Rows:
         """The opportunities that were not deleted, of the chosen companies."""
@@ -161,6 +185,10 @@ def _deals(world: _World, changes: ir.Table) -> ir.Table:
     table = rows.table.select(**with_reason(chosen, rows))
     money = world.currencies.rename(currency="_currency")
     table = table.left_join(money, table["_paid_in"] == money["_key"]).drop("_key", "_paid_in")
+    if world.products is not None:
+        today = products_today(world.products)
+        table = table.left_join(today, table.deal_id == today["_deal"])
+        table = table.mutate(product=table["_product"]).drop("_deal", "_product")
     ended = _ended(changes)
     table = table.left_join(ended, table.deal_id == ended["_deal"]).drop("_deal")
     at = ibis.coalesce(table["_ended_at"], ibis.greatest(table["_closed_on"], table.created_at))
@@ -182,7 +210,7 @@ def _entries(world: _World) -> ir.Table:
     rows.require("id", "modified", "state")
     live = world.deals.table.select(_live=world.deals.text("id"))
     rows = rows.only(rows.table.semi_join(live, rows.text("id") == live["_live"]))
-    rows = _with_author(rows, world)
+    rows = _with_author(rows, world.users)
     money = world.currencies
     rows = rows.only(
         rows.table.left_join(money, rows.text("currency") == money["_key"]).drop("_key")
@@ -192,6 +220,10 @@ def _entries(world: _World) -> ir.Table:
         entries(rows.table, deal_id=deal, field=field, at=at, value=value, by=rows.table["_author"])
         for field, value in _values(world, rows).items()
     ]
+    if world.products is not None:
+        told = world.products
+        found.append(entries(told, deal_id=told.deal_id, field="product", at=told["at"],
+                             value=told["product"], by=told.author))  # fmt: skip
     return all_entries(found)
 
 
@@ -213,21 +245,23 @@ def _values(world: _World, rows: Rows) -> dict[str, ir.Value]:
     return told
 
 
-def _with_author(rows: Rows, world: _World) -> Rows:
-    """Who saved: the user's employee, else the user; software by one name of our own."""
-    users = landed_rows(world.tables, "users")
-    options = world.options
-    software = (options.user, *options.integration_users)
+def _users(tables: Mapping[str, ir.Table], options: TrytonSource) -> ir.Table:
+    """Each user with the person that it is, its employee if it has one, and whether it is software."""
+    users = landed_rows(tables, "users")
+    user, login = users.text("id"), users.text("login")
+    software = among(user, options.integration_users) | among(
+        login, (options.user, *options.integration_users)
+    )
+    person = ibis.coalesce(users.text("employee"), "user " + user)
+    return users.table.select(_user=user, _person=person, _software=software)
+
+
+def _with_author(rows: Rows, users: ir.Table) -> Rows:
+    """Who saved: a person, or software by one name of our own."""
     table = rows.table.mutate(_saver=ibis.coalesce(rows.text("write_uid"), rows.text("create_uid")))
-    known = users.table.select(
-        _user=users.text("id"), _login=users.text("login"), _employee=users.text("employee")
-    )
-    table = table.left_join(known, table["_saver"] == known["_user"])
-    by_software = among(table["_saver"], options.integration_users) | among(
-        table["_login"], software
-    )
-    person = ibis.coalesce(table["_employee"], "user " + table["_saver"])
-    author = ibis.ifelse(by_software, SOFTWARE, person)
+    table = table.left_join(users, table["_saver"] == users["_user"])
+    person = ibis.coalesce(table["_person"], "user " + table["_saver"])
+    author = ibis.ifelse(table["_software"].fill_null(False), SOFTWARE, person)
     return rows.only(table.mutate(_author=author))
 
 

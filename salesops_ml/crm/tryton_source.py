@@ -1,31 +1,37 @@
 """Tryton as a source: sale opportunities with all their history, by JSON-RPC.
 
-Tables that grow are read from the last change on; small ones, and the ids of opportunities that still
-stand, are read whole, so that what was deleted is noticed.
+Tables that grow are read from the last change on; small ones, and the ids of what still stands, are
+read whole, so that what was deleted is noticed. Lines, and what hangs on opportunities, are told by our
+module; where it is not installed, or the user may not read sales, these are left out with a warning.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
 from salesops_ml.crm import tryton_mapping
 from salesops_ml.crm.landing_run import Feed
-from salesops_ml.crm.tryton_history import history_rows
+from salesops_ml.crm.tryton_history import LINE, history_rows, resource_rows, told_rows
+from salesops_ml.crm.tryton_pages import (
+    MODIFIED,
+    changed,
+    flat,
+    ids_of,
+    moment_from,
+    pages,
+    stamped,
+)
 from salesops_ml.crm.tryton_rpc import OPPORTUNITY, Tryton
 from salesops_ml.crm.vendors import Vendor
 from salesops_ml.crm_settings import TrytonSource, is_own_field
-from salesops_ml.errors import SourceError
+from salesops_ml.errors import Refused, SourceError
 
-PAGE = 1_000
-IDS = 5_000
-"""Ids a call; so many records share the moments at which their history is asked for."""
-MODIFIED = "modified"
-"""Our name of when a record was last saved; the cursor."""
-OVERLAP = timedelta(minutes=10)
-"""A save is stamped when its transaction begins, so one that took long may appear after later ones."""
+_LOG = logging.getLogger(__name__)
+Rows = Iterator[list[dict[str, Any]]]
+Read = Callable[[Any], Rows]
 
 OPPORTUNITY_FIELDS = (
     "number", "party", "employee", "company", "currency", "amount", "start_date", "end_date", "state",
@@ -40,8 +46,16 @@ _SMALL: dict[str, tuple[str, tuple[str, ...]]] = {
     "currencies": ("currency.currency", ("code",)),
     "currency_rates": ("currency.currency.rate", ("currency", "date", "rate")),
     "users": ("res.user", ("login", "employee")),
+    "products": ("product.product", ("rec_name",)),
 }
 """Landed table -> model and fields; read whole."""
+LINE_FIELDS = ("opportunity", "product", "sequence")
+SALE_FIELDS = (
+    "origin", "state", "quotation_date", "currency", "untaxed_amount", "create_date", "write_date",
+)  # fmt: skip
+_OF_OPPORTUNITIES = [["origin", "like", f"{OPPORTUNITY},%"]]
+RESOURCES = {"notes": "ir.note", "emails": "ir.email", "documents": "ir.attachment"}
+"""Landed table -> model whose records people hang on opportunities."""
 _EMPLOYEE = ("party.rec_name", "company", "supervisor", "start_date", "end_date", "create_date")
 
 
@@ -60,8 +74,39 @@ def feeds(source: TrytonSource) -> Sequence[Feed]:
         Feed("states", ("state",), named.states, whole=True),
         Feed("parties", ("id",), named.parties, cursor=MODIFIED),
         Feed("employees", ("id",), named.whole("company.employee", of_reps), whole=True),
+        Feed("lines", ("id", MODIFIED), _optional("lines", named.lines), cursor=MODIFIED),
+        *_with_ids("sales", named.sales, named.sale_ids),
         *whole,
+        *[
+            feed for name, model in RESOURCES.items()
+            for feed in _with_ids(name, named.hung(model), named.hung_ids(model))
+        ],
+    ]  # fmt: skip
+
+
+def _with_ids(name: str, read: Read, ids: Read) -> list[Feed]:
+    """A table that grows, and the ids of its rows that still stand."""
+    return [
+        Feed(name, ("id",), _optional(name, read), cursor=MODIFIED),
+        Feed(f"{name}_ids", ("id",), _optional(f"{name}_ids", ids), whole=True),
     ]
+
+
+def _optional(name: str, read: Read) -> Read:
+    """The table where it can be read; one that could be read before must not vanish."""
+
+    def tried(since: Any) -> Rows:
+        try:
+            yield from read(since)
+        except Refused as error:
+            if since is not None:
+                raise SourceError(
+                    f"`{name}` could be read before, and now not: {error}; mend that, or remove the "
+                    "landing beside the warehouse, so that everything is read anew"
+                ) from None
+            _LOG.warning("`%s` are left out: %s", name, error)
+
+    return tried
 
 
 class _Reader:
@@ -85,38 +130,75 @@ class _Reader:
         """The session."""
         return Tryton(self.source)
 
-    def opportunities(self, since: str | None) -> Iterator[list[dict[str, Any]]]:
+    def opportunities(self, since: str | None) -> Rows:
         self._refuse_unknown(self.tryton)
-        for rows in _pages(self.tryton, OPPORTUNITY, self.fields, _changed(since)):
-            yield [_stamped(row) for row in rows]
+        for rows in pages(self.tryton, OPPORTUNITY, self.fields, changed(since)):
+            yield [stamped(row) for row in rows]
 
-    def history(self, since: str | None) -> Iterator[list[dict[str, Any]]]:
-        for part in _ids(self.tryton, OPPORTUNITY, _changed(since)):
-            for rows in history_rows(self.tryton, part, self.history_fields, since=_from(since)):
-                yield [_stamped(row) for row in rows]
+    def history(self, since: str | None) -> Rows:
+        try:
+            yield from self._told(OPPORTUNITY, self.history_fields, since)
+        except Refused as error:
+            _LOG.warning("history is read from moment to moment, which is slow: %s", error)
+            yield from self._history_by_moments(since)
 
-    def ids(self, _: Any) -> Iterator[list[dict[str, Any]]]:
-        for page in _ids(self.tryton, OPPORTUNITY, []):
+    def _history_by_moments(self, since: str | None) -> Rows:
+        for part in ids_of(self.tryton, OPPORTUNITY, changed(since)):
+            found = history_rows(self.tryton, part, self.history_fields, since=moment_from(since))
+            for rows in found:
+                yield [stamped(row) for row in rows]
+
+    def lines(self, since: str | None) -> Rows:
+        yield from self._told(LINE, LINE_FIELDS, since)
+
+    def _told(self, model: str, fields: Sequence[str], since: str | None) -> Rows:
+        for rows in told_rows(self.tryton, model, fields, since=moment_from(since)):
+            yield [stamped(row) for row in rows]
+
+    def ids(self, _: Any) -> Rows:
+        for page in ids_of(self.tryton, OPPORTUNITY, []):
             yield [{"id": one} for one in page]
 
-    def states(self, _: Any) -> Iterator[list[dict[str, Any]]]:
+    def sales(self, since: str | None) -> Rows:
+        domain = [*_OF_OPPORTUNITIES, *changed(since)]
+        for rows in pages(self.tryton, "sale.sale", SALE_FIELDS, domain):
+            yield [stamped(_with_deal(row, "origin")) for row in rows]
+
+    def sale_ids(self, _: Any) -> Rows:
+        for page in ids_of(self.tryton, "sale.sale", _OF_OPPORTUNITIES):
+            yield [{"id": one} for one in page]
+
+    def states(self, _: Any) -> Rows:
         told = self.tryton.read(f"model.{OPPORTUNITY}.fields_get", ["state"])["state"]["selection"]
         yield [
             {"state": state, "label": label, "position": at}
             for at, (state, label) in enumerate(told) if state
         ]  # fmt: skip
 
-    def parties(self, since: str | None) -> Iterator[list[dict[str, Any]]]:
+    def parties(self, since: str | None) -> Rows:
         fields = ("name", "create_date", "write_date")
-        for rows in _pages(self.tryton, "party.party", fields, _changed(since)):
-            yield [_stamped(row) for row in rows]
+        for rows in pages(self.tryton, "party.party", fields, changed(since)):
+            yield [stamped(row) for row in rows]
 
-    def whole(
-        self, model: str, fields: Sequence[str]
-    ) -> Callable[[Any], Iterator[list[dict[str, Any]]]]:
-        def read(_: Any) -> Iterator[list[dict[str, Any]]]:
-            for rows in _pages(self.tryton, model, fields, []):
-                yield [_flat(row) for row in rows]
+    def whole(self, model: str, fields: Sequence[str]) -> Read:
+        def read(_: Any) -> Rows:
+            for rows in pages(self.tryton, model, fields, []):
+                yield [flat(row) for row in rows]
+
+        return read
+
+    def hung(self, model: str) -> Read:
+        """What people hung on opportunities."""
+
+        def read(since: str | None) -> Rows:
+            for rows in resource_rows(self.tryton, model, since=moment_from(since)):
+                yield [stamped(_with_deal(row, "resource")) for row in rows]
+
+        return read
+
+    def hung_ids(self, model: str) -> Read:
+        def read(_: Any) -> Rows:
+            yield from resource_rows(self.tryton, model, only_ids=True)
 
         return read
 
@@ -132,73 +214,14 @@ class _Reader:
                 )
 
 
+def _with_deal(row: dict[str, Any], column: str) -> dict[str, Any]:
+    """A row with the opportunity that it points to: `sale.opportunity,7` is 7."""
+    return {**row, "opportunity": str(row[column]).partition(",")[2]}
+
+
 def _once(*names: Any) -> tuple[str, ...]:
     """Field names, each once, none of ours among them."""
     return tuple(dict.fromkeys(n for part in names for n in part if not is_own_field(n)))
-
-
-def _pages(
-    tryton: Tryton, model: str, fields: Sequence[str], domain: list[Any]
-) -> Iterator[list[dict[str, Any]]]:
-    """All records of a domain, by id; archived ones too."""
-    after = 0
-    while True:
-        wanted = [["id", ">", after], *domain]
-        rows = tryton.read(
-            f"model.{model}.search_read", wanted, 0, PAGE, [["id", "ASC"]], list(fields),
-            context={"active_test": False},
-        )  # fmt: skip
-        if rows:
-            yield rows
-        if len(rows) < PAGE:
-            return
-        last = max(row["id"] for row in rows)
-        if last <= after:
-            raise SourceError(f"{tryton.place}: page after id {after} of `{model}` repeats itself")
-        after = last
-
-
-def _ids(tryton: Tryton, model: str, domain: list[Any]) -> Iterator[list[int]]:
-    """Pages of the ids of a domain."""
-    after = 0
-    while True:
-        wanted = [["id", ">", after], *domain]
-        ids = tryton.read(f"model.{model}.search", wanted, 0, IDS, [["id", "ASC"]])
-        if ids:
-            yield ids
-        if len(ids) < IDS:
-            return
-        after = ids[-1]
-
-
-def _from(since: str | None) -> datetime | None:
-    return None if since is None else datetime.fromisoformat(since) - OVERLAP
-
-
-def _changed(since: str | None) -> list[Any]:
-    """The domain of records saved since."""
-    at = _from(since)
-    if at is None:
-        return []
-    return [
-        ["OR", ["write_date", ">=", at], [["write_date", "=", None], ["create_date", ">=", at]]]
-    ]
-
-
-def _stamped(row: dict[str, Any]) -> dict[str, Any]:
-    """A row with the moment of its last save; our own cursor, in a form that sorts."""
-    at = row.get("write_date") or row["create_date"]
-    kept = {name: value for name, value in row.items() if name != "write_date"}
-    return {**kept, MODIFIED: at.isoformat(timespec="microseconds")}
-
-
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    """Values of linked records beside the row's own: `party.rec_name` as `party_rec_name`."""
-    flat = {name: value for name, value in row.items() if not name.endswith(".")}
-    for name, value in row.items():
-        if name.endswith(".") and isinstance(value, dict):
-            flat |= {f"{name[:-1]}_{part}": told for part, told in value.items() if part != "id"}
-    return flat
 
 
 VENDOR = Vendor(feeds, tryton_mapping.map_tryton, tryton_mapping.shape, tryton_mapping.tracked)

@@ -2,7 +2,8 @@
 
 A chunk is one transaction at Tryton: all of it stands, or none. A deal that Tryton refuses is found by
 `delivery`, which halves the chunk. `conversion_probability`, which people edit, is written only where
-`probability_field` names it; it cannot be empty, so withdrawing a score leaves it as it is.
+`probability_field` names it; it cannot be empty, so withdrawing a score leaves it as it is. A rollback
+finds what stood there before in Tryton's own history, and leaves what a person has changed since.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from dataclasses import replace
 from typing import Any
 
 from salesops_ml.crm.limits import Backoff, Clock, Limits
+from salesops_ml.crm.rollback import goes_back
 from salesops_ml.crm.target import GONE, Done, FieldProblem, Outcome, Standing
 from salesops_ml.crm.targets import connection_of
+from salesops_ml.crm.tryton_history import MODULE, told_rows
 from salesops_ml.crm.tryton_rpc import LIMITS, OPPORTUNITY, Tryton
 from salesops_ml.crm_settings import TrytonSource
 from salesops_ml.errors import Refused, UsageError
@@ -21,9 +24,10 @@ from salesops_ml.scoring.fields import FIELDS, Score, score_of
 from salesops_ml.scoring.plan import Change
 from salesops_ml.settings import Settings
 
-MODULE = "salesops_scores"
 KINDS = dict(zip(FIELDS, ("float", "date", "char", "text", "datetime", "char"), strict=True))
 """Tryton's kind of each field."""
+EDITABLE = ("lead", "opportunity", "converted")
+"""The states in which Tryton lets `conversion_probability` be written."""
 PROBABILITY_DIGITS = 4
 """What Tryton keeps of `conversion_probability`."""
 
@@ -94,9 +98,15 @@ class TrytonTarget:
 
     def send(self, changes: Sequence[Change]) -> list[Outcome]:
         """Write one chunk, in one transaction."""
+        taken_back = self._taken_back([change for change in changes if goes_back(change)])
         pairs: list[Any] = []
         for change in changes:
-            pairs += [[int(change.deal_id)], self._values(change.new)]
+            values = (change.new or Score()).values()
+            if goes_back(change):
+                values |= taken_back.get(change.deal_id, {})
+            else:
+                values |= self._probability(change.new)
+            pairs += [[int(change.deal_id)], values]
         self._tryton.write(f"model.{OPPORTUNITY}.write", *pairs)
         return [Done() for _ in changes]
 
@@ -104,12 +114,44 @@ class TrytonTarget:
         """Close the connections."""
         self._tryton.close()
 
-    def _values(self, score: Score | None) -> dict[str, Any]:
-        values = (score or Score()).values()
-        chance = values["salesops_win_probability"]
-        if chance is not None:
-            values |= {name: round(chance, PROBABILITY_DIGITS) for name in self._named()}
-        return values
+    def _probability(self, score: Score | None) -> dict[str, float]:
+        """Tryton's own probability as a score has it."""
+        chance = None if score is None else score.win_probability
+        return (
+            {} if chance is None else {n: round(chance, PROBABILITY_DIGITS) for n in self._named()}
+        )
+
+    def _taken_back(self, changes: Sequence[Change]) -> dict[str, dict[str, float]]:
+        """What Tryton's own probability was before the scores that are taken back, by deal."""
+        if not (changes and self._named()):
+            return {}
+        (field,) = self._named()
+        past: dict[str, list[dict[str, Any]]] = {}
+        try:
+            for rows in told_rows(self._tryton, OPPORTUNITY, [*FIELDS, field, "state"],
+                                  ids=[int(change.deal_id) for change in changes]):  # fmt: skip
+                for row in rows:
+                    past.setdefault(str(row["id"]), []).append(row)
+        except Refused as error:
+            raise Refused(
+                f"{error}; to take `{field}` back its history is needed: mend that, or leave out "
+                "`probability_field`",
+                error.status,
+            ) from None
+        found = {change.deal_id: self._before(change, past.get(change.deal_id, []), field)
+                 for change in changes}  # fmt: skip
+        return {deal: {field: value} for deal, value in found.items() if value is not None}
+
+    def _before(self, change: Change, saves: list[dict[str, Any]], field: str) -> float | None:
+        """The field as it was before the score came; None where it is to be left as it stands."""
+        wrote = self._probability(change.old).get(field)
+        if wrote is None or not saves:
+            return None
+        if saves[-1][field] != wrote or saves[-1]["state"] not in EDITABLE:
+            return None
+        before = self.as_stored(change.new or Score())
+        found = [save[field] for save in saves if score_of(save) == before]
+        return float(found[-1]) if found else None
 
     def _named(self) -> list[str]:
         field = self._source.probability_field

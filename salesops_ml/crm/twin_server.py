@@ -158,7 +158,7 @@ class TwinServer:
 
     def _answer(self, request: Request, fault: Fault | None) -> Response:
         now, vendor = self.clock.now(), self.vendor
-        if False in [meter.allows(now) for meter in vendor.meters]:
+        if False in [meter.allows(now) for meter in vendor.meters_for(request)]:
             self._above_limit += 1
             return vendor.too_many()
         if vendor.calls_at_once is not None and self._in_flight > vendor.calls_at_once:
@@ -270,8 +270,19 @@ def make_twin(name: str) -> TwinVendor:
 
 
 def serve(name: str, *, port: int, say: Callable[[str], None]) -> None:
-    """Run a twin until Ctrl-C."""
-    with TwinServer(make_twin(name), port=port) as server:
+    """Run a twin until Ctrl-C.
+
+    Raises:
+        UsageError: there is no such twin, or the port is taken.
+    """
+    made = make_twin(name)
+    try:
+        twin = TwinServer(made, port=port)
+    except OSError as error:
+        raise UsageError(
+            f"port {port}: cannot be listened on ({error.strerror}); choose another, or 0 for any"
+        ) from None
+    with twin as server:
         say(
             f"{name} twin: {server.url} (Ctrl-C ends it; {server.url}/_twin/report tells what it saw)"
         )

@@ -112,6 +112,10 @@ class TwinVendor:
         """The vendor's addresses."""
         return ()
 
+    def meters_for(self, request: Request) -> Sequence[WindowMeter | BucketMeter]:
+        """What counts this call."""
+        return self.meters
+
     def authorise(self, request: Request) -> Response | None:
         """The refusal where the call shows no valid login."""
         return None

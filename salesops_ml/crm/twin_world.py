@@ -57,7 +57,7 @@ def with_hubspot_ids(world: CanonicalTables) -> CanonicalTables:
 
 
 def with_ids(world: CanonicalTables, make: Callable[[str, int], str]) -> CanonicalTables:
-    """The same company with other ids: `make` gives one for a kind of record and a number."""
+    """The same company with the ids that `make` gives the n-th record of a kind."""
     known: dict[str, dict[str, str]] = {kind: {} for kind in _SALESFORCE_PREFIX}
     for table in world.tables.values():
         for column, kind in _ID_COLUMNS.items():

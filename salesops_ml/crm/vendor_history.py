@@ -3,7 +3,8 @@
 Vendors keep history in different shapes - a value at a moment, a photograph of some fields at each save,
 old and new side by side. All become entries (deal, field, moment, value, author), and an entry is a
 change where the value is another than before. What software wrote is taken out, and the values before
-and after it are laid together, so that nothing of it can be learned.
+and after it are laid together, so that nothing of it can be learned. An entry whose moment does not read
+changes nothing: it becomes a reject that says what stood there.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import ibis
+import ibis.expr.operations as ops
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from salesops_ml.crm.vendor_rows import among
+from salesops_ml.crm.vendor_rows import BAD, VALUE, among
 
 STAGE = "@stage"
 """The field of entries that are moves between stages."""
@@ -26,12 +28,17 @@ ENTRY = {
     "tie": "string",
     "value": "string",
     "by": "string",
+    BAD: "string",
+    VALUE: "string",
 }
-"""The columns of entries; `tie` orders what one and the same moment brought."""
+"""The columns of entries; `tie` orders what one and the same moment brought. Where `at` does not read,
+`BAD` names the vendor's column and `VALUE` is what stands there."""
 
 
 def changes_of(entries: ir.Table, *, software: Sequence[str] = ()) -> ir.Table:
     """Entries as changes: `ENTRY` with `old_value`, `seq`; what repeats the value before is left out.
+
+    Entries without a moment come last, as they are, to become rejects.
 
     Args:
         entries: rows with the columns of `ENTRY`; the first of a field may have no value.
@@ -42,17 +49,22 @@ def changes_of(entries: ir.Table, *, software: Sequence[str] = ()) -> ir.Table:
         >>> frame = pd.DataFrame({
         ...     "deal_id": "a", "field": "amount", "tie": "", "by": ["ann", "bot", "ann", "ann"],
         ...     "at": pd.to_datetime(["2026-01-01", "2026-01-02", "2026-01-03", "2026-01-04"]),
-        ...     "value": ["10.00", "99.00", "99.00", "20.00"]})
+        ...     "value": ["10.00", "99.00", "99.00", "20.00"], "@bad": None, "@value": None})
         >>> done = changes_of(ibis.memtable(frame), software=["bot"]).order_by("at").execute()
         >>> done[["old_value", "value"]].values.tolist()
         [[None, '10.00'], ['10.00', '20.00']]
     """
-    moved = _moves(entries)
+    timed = entries["at"].notnull()
+    moved = _moves(entries.filter(timed))
     human = moved.filter(~among(moved.by, software)) if software else moved
     told = _moves(human) if software else moved
     moment = ibis.window(group_by=["deal_id", "field", "at"], order_by=["tie", "value"])
     told = told.filter(told.old_value.notnull() | told.value.notnull())
-    return told.mutate(seq=ibis.row_number().over(moment))
+    told = told.mutate(seq=ibis.row_number().over(moment))
+    unread = entries.filter(~timed).mutate(
+        old_value=ibis.null("string"), seq=ibis.literal(0, "int64")
+    )
+    return told.union(unread.select(told.columns))
 
 
 def _moves(entries: ir.Table) -> ir.Table:
@@ -66,17 +78,19 @@ def _moves(entries: ir.Table) -> ir.Table:
 
 def stage_events_of(changes: ir.Table) -> ir.Table:
     """The moves between stages among changes, as `stage_events`."""
-    moves = changes.filter((changes.field == STAGE) & changes.value.notnull())
+    told = changes.value.notnull() | changes[BAD].notnull()
+    moves = changes.filter((changes.field == STAGE) & told)
     return moves.select(
-        "deal_id", entered_at="at", seq="seq", stage="value", rep_id="by", recorded_at="at"
-    )
+        "deal_id", BAD, VALUE, entered_at="at", seq="seq", stage="value", rep_id="by",
+        recorded_at="at",
+    )  # fmt: skip
 
 
 def deal_changes_of(changes: ir.Table) -> ir.Table:
     """The changes of fields, as `deal_changes`."""
     fields = changes.filter(changes.field != STAGE)
     return fields.select(
-        "deal_id", "field", changed_at="at", seq="seq", old_value="old_value",
+        "deal_id", "field", BAD, VALUE, changed_at="at", seq="seq", old_value="old_value",
         new_value="value", changed_by="by", recorded_at="at",
     )  # fmt: skip
 
@@ -91,15 +105,26 @@ def entries(
     tie: ir.Value | None = None,
     by: ir.Value | None = None,
 ) -> ir.Table:
-    """Rows of a vendor's history as entries."""
+    """Rows of a vendor's history as entries; rows whose moment does not read are among them."""
+    column = _read_from(at, rows)
+    nothing = ibis.null("string")
+    stood = rows[column].cast("string").nullif("") if column in rows.columns else nothing
     return rows.select(
         deal_id=deal_id,
         field=ibis.literal(field) if isinstance(field, str) else field,
         at=at,
         tie=(tie if tie is not None else ibis.literal("")).cast("string").fill_null(""),
         value=value.cast("string"),
-        by=by if by is not None else ibis.null("string"),
-    )
+        by=by if by is not None else nothing,
+        **{BAD: ibis.ifelse(at.isnull(), ibis.literal(column), nothing),
+           VALUE: ibis.ifelse(at.isnull(), stood, nothing)},
+    )  # fmt: skip
+
+
+def _read_from(at: ir.Value, rows: ir.Table) -> str:
+    """The column of `rows` that a moment is read from: the first in its expression."""
+    fields = [field for field in at.op().find(ops.Field) if field.rel == rows.op()]
+    return str(fields[0].name) if fields else "its time"
 
 
 def all_entries(found: Sequence[ir.Table]) -> ir.Table:

@@ -22,7 +22,9 @@ VENDORS: dict[str, str] = {
     "tryton": "salesops_ml.crm.tryton_source:VENDOR",
     "sql": "salesops_ml.crm.sql_source:VENDOR",
     "salesforce": "salesops_ml.crm.salesforce_source:VENDOR",
+    "hubspot": "salesops_ml.crm.hubspot_source:VENDOR",
     "amocrm": "salesops_ml.crm.amocrm_source:VENDOR",
+    "bitrix24": "salesops_ml.crm.bitrix24_source:VENDOR",
 }
 """`source.type` -> module and name of its `Vendor`; nothing is imported before it is asked for."""
 

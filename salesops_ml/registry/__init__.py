@@ -15,7 +15,7 @@ from salesops_ml.registry.pyfunc import (
     log_model,
     log_revenue_model,
 )
-from salesops_ml.registry.tracking import Run, Tracking, run, tracking
+from salesops_ml.registry.tracking import Run, Tracking, check_store, run, tracking
 
 __all__ = [
     "Champion",
@@ -23,6 +23,7 @@ __all__ = [
     "Run",
     "Tracking",
     "champion_version",
+    "check_store",
     "conform_to_example",
     "load_champion",
     "log_deal_model",

@@ -1,6 +1,7 @@
 """The run book: what was trained, on which data, with which settings, and how well it did.
 
-MLflow keeps it: in an SQLite file with local artifacts by default, on a server by URL. Its telemetry
+MLflow keeps it: in an SQLite file with local artifacts by default, in PostgreSQL or on a server by URL,
+with the password as a named secret. Its telemetry
 is switched off before it is imported. The global state of MLflow is left alone: everything here goes
 through a client of its own, so a notebook may use MLflow for other things at the same time.
 """
@@ -19,9 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import NullPool, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from salesops_ml.crm.secrets import mask, with_password
 from salesops_ml.errors import RegistryError
 from salesops_ml.settings import Settings
 
@@ -48,10 +51,13 @@ def mlflow_module() -> Any:
 
 @dataclass(frozen=True)
 class Tracking:
-    """An open run book: its client, and the experiment that runs are written under."""
+    """An open run book: its client, and the experiment that runs are written under.
+
+    `uri` holds the password where there is one; `shown` makes it fit to be read.
+    """
 
     client: Any
-    uri: str
+    uri: str = field(repr=False)
     experiment_id: str
 
 
@@ -63,15 +69,33 @@ def tracking(settings: Settings) -> Tracking:
 
     Raises:
         RegistryError: the URL cannot be used, or the store cannot be opened or written.
+        SourceError: there is no password where `registry.password` says.
     """
-    uri = settings.registry.tracking_uri
-    _check_uri(uri)
+    uri = check_store(settings)
     mlflow = mlflow_module()
     with registry_errors(f"registry `{shown(uri)}`"):
         client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
         found = client.get_experiment_by_name(settings.registry.experiment)
         experiment_id = found.experiment_id if found else _create_experiment(client, settings)
     return Tracking(client, uri, str(experiment_id))
+
+
+def check_store(settings: Settings) -> str:
+    """The URL of the run book with its password, once its database server has answered.
+
+    MLflow asks a database that says no for more than a minute; we ask once.
+
+    Raises:
+        RegistryError: the URL cannot be used, or its database says no.
+        SourceError: there is no password where `registry.password` says.
+    """
+    uri = settings.registry.tracking_uri
+    _check_uri(uri)
+    uri = with_password(uri, settings.registry.password, setting="registry.password")
+    if uri.startswith(DATABASES) and not uri.startswith("sqlite:"):
+        with registry_errors(f"registry `{shown(uri)}`"), _driver_errors(uri):
+            create_engine(uri, poolclass=NullPool).connect().close()
+    return uri
 
 
 @dataclass
@@ -212,9 +236,11 @@ def registry_errors(place: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        message = _without_passwords(str(error)).strip().split("\n")[0]
+        cause = getattr(error, "orig", None) or error
+        message = _without_passwords(str(cause)).strip().split("\n")[0]
         raise RegistryError(
-            f"{place}: {message}; check `registry.tracking_uri` and that its folder can be written"
+            f"{place}: {message}; check `registry.tracking_uri` and `registry.password`, and that the "
+            "database, or the folder of its file, can be written"
         ) from None
 
 
@@ -229,8 +255,19 @@ def shown(uri: str) -> str:
 
 
 def _without_passwords(text: str) -> str:
-    text = re.sub(r"(://[^:/@\s]*):[^/\s]*@", r"\1:***@", text)
+    text = re.sub(r"(://[^:/@\s]*):[^/\s]*@", r"\1:***@", mask(text))
     return re.sub(r"(?i)\b(password|passwd|pwd|token|secret)=[^&\s'\"]+", r"\1=***", text)
+
+
+@contextmanager
+def _driver_errors(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise RegistryError(
+            f"registry `{shown(uri)}`: the driver is not installed ({error}); for PostgreSQL: "
+            "pip install 'salesops-ml[postgres]'"
+        ) from None
 
 
 def _check_uri(uri: str) -> None:

@@ -20,6 +20,8 @@ FIELDS = (
     "salesops_model_version",
 )
 """Column names, in the order of the attributes of `Score`."""
+SCORED = ("p_win", "close_p50_date", "band", "reasons", "scored_at", "model_version")
+"""The columns of `score_open_deals` that they are filled from, in the same order."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,7 @@ def score_from_json(text: str) -> Score:
 
 def scores_by_deal(scores: pd.DataFrame) -> dict[str, Score]:
     """The scores that `score_open_deals` gave, as fields to write, by deal."""
-    columns = ("p_win", "close_p50_date", "band", "reasons", "scored_at", "model_version")
-    named = scores[["deal_id", *columns]].rename(columns=dict(zip(columns, FIELDS, strict=True)))
+    named = scores[["deal_id", *SCORED]].rename(columns=dict(zip(SCORED, FIELDS, strict=True)))
     return {str(row["deal_id"]): score_of(row) for row in named.to_dict("records")}
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 
 from salesops_ml.errors import DataError
 from salesops_ml.models.known_deals import UNSEEN_STAGE
-from salesops_ml.scoring.fields import FIELDS, Score, current_by_deal, scores_by_deal
+from salesops_ml.scoring.fields import FIELDS, SCORED, Score, current_by_deal, scores_by_deal
 
 Action = Literal["insert", "update", "withdraw", "keep"]
 WORDS: dict[Action, str] = {
@@ -80,7 +80,6 @@ class WriteBackPlan:
 
 
 _TOLD = ("win_probability", "close_p50", "band")
-_SCORED = ["deal_id", "p_win", "close_p50_date", "band", "reasons", "scored_at", "model_version"]
 
 
 def plan_write_back(
@@ -158,7 +157,7 @@ def plan_in_chunks(
     for chunk in scores:
         yield from _planned(chunk, standing(chunk["deal_id"].astype(str).tolist()), (), **least)
     for deals in closed:
-        nothing = pd.DataFrame(columns=_SCORED)
+        nothing = pd.DataFrame(columns=["deal_id", *SCORED])
         yield from _planned(nothing, standing(deals), deals, **least)
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 from trytond.model import fields
 from trytond.pool import PoolMeta
 
+from .history import ToldHistory, ToldResources
 
-class SaleOpportunity(metaclass=PoolMeta):
-    """A sale opportunity with its score."""
+
+class SaleOpportunity(ToldHistory, ToldResources, metaclass=PoolMeta):
+    """A sale opportunity with its score; its history, and what hangs on it, told page by page."""
 
     __name__ = "sale.opportunity"
 
@@ -35,6 +37,13 @@ class SaleOpportunity(metaclass=PoolMeta):
         for name in _FIELDS:
             default.setdefault(name, None)
         return super().copy(opportunities, default=default)
+
+
+class SaleOpportunityLine(ToldHistory, metaclass=PoolMeta):
+    """A line of an opportunity: its history is told with the opportunity's."""
+
+    __name__ = "sale.opportunity.line"
+    _told_parent = "opportunity"
 
 
 _FIELDS = (

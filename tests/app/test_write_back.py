@@ -22,7 +22,7 @@ from salesops_ml.cli_write_back import app
 from salesops_ml.crm.limits import Clock
 from salesops_ml.crm.outbox import Outbox
 from salesops_ml.crm.rollback import LEFT, RESTORED
-from salesops_ml.crm.secrets import read_secret
+from salesops_ml.crm.secrets import read_secret, with_password
 from salesops_ml.crm.sql_target import SqlTarget
 from salesops_ml.crm.targets import TARGETS, check_fields, connection_of, open_target
 from salesops_ml.crm.twin_faults import FaultPlan
@@ -34,6 +34,7 @@ from salesops_ml.scoring.fields import FIELDS, Score
 from salesops_ml.settings import Settings, parse
 from salesops_ml.warehouse import Warehouse
 from salesops_ml.write_back_settings import WriteBack
+from tests.crm.postgres import PASSWORD, address, private_cluster
 from tests.crm.sample_vendor import TOKEN, SampleTarget, SampleTwin
 
 AT = datetime(2026, 3, 1, 12)
@@ -220,15 +221,29 @@ def test_status_tells_each_run(desk: Desk) -> None:
     assert commands.status_of(desk.outbox, "run-1").values[0]["counts"]["confirmed"] == 1
 
 
-def sql_config(folder: Path) -> Path:
-    path = folder / "config.yaml"
-    path.write_text(f"write_back: {{url: 'sqlite:///{folder}/crm.db'}}\n")
-    return path
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    with private_cluster() as url:
+        yield url
 
 
-def test_a_sql_target_has_status_and_rollback_too(tmp_path: Path) -> None:
-    config = sql_config(tmp_path)
-    settings = parse({"write_back": {"url": f"sqlite:///{tmp_path}/crm.db"}})
+@pytest.fixture(params=["sqlite", "postgresql"])
+def sql_place(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
+    """The settings of a database, by kind."""
+    if request.param == "sqlite":
+        return {"url": f"sqlite:///{tmp_path}/crm.db"}
+    monkeypatch.setenv("OUR_CRM", PASSWORD)
+    return {"url": address(request.getfixturevalue("postgres")), "password": "env:OUR_CRM"}
+
+
+def test_a_sql_target_has_status_and_rollback_too(
+    tmp_path: Path, sql_place: dict[str, str]
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(json.dumps({"write_back": sql_place}))
+    settings = parse({"write_back": sql_place})
 
     def run(*words: str) -> Any:
         done = CliRunner().invoke(app, [*words, "--config", str(config), "--json", "-"])
@@ -247,7 +262,7 @@ def test_a_sql_target_has_status_and_rollback_too(tmp_path: Path) -> None:
             done = commands.write_scores(tables, scored(**chances), settings, **asked)
             assert done.written == len(chances)
     assert [(r["run_id"], r["entries"]) for r in run("status")] == [("run-1", 3), ("run-0", 2)]
-    target = SqlTarget(settings.write_back.url)
+    target = SqlTarget(with_password(sql_place["url"], sql_place.get("password"), setting="x"))
     with target.database.writing() as connection:
         connection.exec_driver_sql(
             "UPDATE salesops_scores SET salesops_score_band = 'mine' WHERE deal_id = 'd2'"

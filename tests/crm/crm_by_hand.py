@@ -73,7 +73,7 @@ def _hubspot(rows: Rows, software: Sequence[str]) -> ByHand:
     done = ByHand(set(), set(), {}, {})
     stages = {row["id"]: row for row in rows["pipeline_stages"]}
     gone = {
-        part for row in rows["deals"] if not row["archived"] and row["hs_merged_object_ids"]
+        part for row in rows["deals"] if row["hs_merged_object_ids"]
         for part in row["hs_merged_object_ids"].split(";")
     }  # fmt: skip
     for deal in rows["deals"]:

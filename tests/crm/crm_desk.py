@@ -22,6 +22,7 @@ from salesops_ml.crm.twin_world import (
     with_hubspot_ids,
     with_salesforce_ids,
 )
+from salesops_ml.crm.twin_world_bitrix24 import BITRIX24_FIELDS, bitrix24_rows, with_bitrix24_ids
 from salesops_ml.crm.twin_world_hubspot import HUBSPOT_FIELDS, hubspot_rows
 from salesops_ml.schema import CanonicalTables
 from salesops_ml.settings import Settings, parse
@@ -41,21 +42,30 @@ CUSTOM = {
         "competitor": {"known": "over_time"},
         "signed_by": {"known": "at_close"},
     },
+    "bitrix24": {
+        "campaign": {"column": "UF_CRM_CAMPAIGN", "known": "at_creation"},
+        "signed_by": {"column": "ufCrmSignedBy", "known": "at_close"},
+    },
 }
-FIELDS = {"salesforce": SALESFORCE_FIELDS, "hubspot": HUBSPOT_FIELDS}
+FIELDS = {
+    "salesforce": SALESFORCE_FIELDS, "hubspot": HUBSPOT_FIELDS, "bitrix24": BITRIX24_FIELDS,
+}  # fmt: skip
+IDS = {
+    "salesforce": with_salesforce_ids, "hubspot": with_hubspot_ids, "bitrix24": with_bitrix24_ids,
+}  # fmt: skip
+ROWS = {"salesforce": salesforce_rows, "hubspot": hubspot_rows, "bitrix24": bitrix24_rows}
 
 
 @cache
 def company(vendor: str, deals: int = 300) -> CanonicalTables:
     """The synthetic company with a vendor's ids."""
     world = generate(parameters_from(SyntheticSource(deals=deals)))
-    return with_salesforce_ids(world) if vendor == "salesforce" else with_hubspot_ids(world)
+    return IDS[vendor](world)
 
 
 @cache
 def _rows(vendor: str, deals: int) -> Rows:
-    make = salesforce_rows if vendor == "salesforce" else hubspot_rows
-    return make(company(vendor, deals))
+    return ROWS[vendor](company(vendor, deals))
 
 
 def vendor_rows(vendor: str, deals: int = 300) -> Rows:

@@ -1,4 +1,7 @@
-"""A private PostgreSQL that lives as long as a test session, on a socket in its own folder."""
+"""A private PostgreSQL that lives as long as a test session, on a socket in its own folder.
+
+It asks for its password; `address` and `PASSWORD` are for settings that name it as a secret.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from tests.needs import missing
 
 PASSWORD = "pa@ss:w/rd"
+FORMS = (PASSWORD, "pa%40ss:w%2Frd", "pa%40ss%3Aw%2Frd")
+"""The ways in which the password would be written into a URL, and plain."""
 USER = "postgres"
 
 
@@ -24,7 +31,11 @@ def private_cluster() -> Iterator[str]:
     try:
         if os.geteuid() == 0:
             shutil.chown(folder, USER, USER)
-        _run(binaries / "initdb", "-D", folder / "data", "-U", "ada", "-A", "trust", "-N")
+        (folder / "password").write_text(PASSWORD)
+        _run(
+            binaries / "initdb", "-D", folder / "data", "-U", "ada", "-N",
+            "-A", "scram-sha-256", "--pwfile", folder / "password",
+        )  # fmt: skip
         options = f"-k {folder} -c listen_addresses='' -c fsync=off"
         _run(
             binaries / "pg_ctl",
@@ -43,6 +54,25 @@ def private_cluster() -> Iterator[str]:
             _run(binaries / "pg_ctl", "-D", folder / "data", "-w", "-m", "immediate", "stop")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def address(url: str, database: str = "postgres") -> str:
+    """The cluster's URL as a configuration holds it: without the password."""
+    return f"postgresql+psycopg://ada@/{database}?{url.partition('?')[2]}"
+
+
+def everything_in(url: str) -> str:
+    """All rows of all tables of a database, as text."""
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        metadata = sa.MetaData()
+        metadata.reflect(connection)
+        rows = [
+            str(tuple(row)) for table in metadata.tables.values()
+            for row in connection.execute(sa.select(table))
+        ]  # fmt: skip
+    engine.dispose()
+    return "\n".join(rows)
 
 
 def _binaries() -> Path:

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salesops_ml.crm.deal_daily import book_folder, carried_on, keep, kept, photograph
+from salesops_ml.crm.deal_daily import book_folder, carried_on, keep, kept, photograph, with_daily
 from salesops_ml.crm.deal_daily import with_photographs as told_by
 from salesops_ml.crm.draft import Draft
 from salesops_ml.schema import TABLES, CanonicalTables, conform, no_rejects
-from tests.crm.crm_desk import CrmDesk, vendor_rows
+from tests.crm.crm_desk import LOADED_AT, CrmDesk, vendor_rows
 
 Row = dict[str, Any]
 schema = TABLES["deal_daily"].arrow()
@@ -116,7 +116,41 @@ def test_fields_that_the_crm_tracks_are_left_to_it_and_gone_deals_are_left_out()
     done = told_by(draft("a"), photos, tracked=("stage",))
     assert "stage_events" not in done.tables
     assert [row["field"] for row in done.tables["deal_changes"].to_pylist()] == ["rep_id"]
-    assert done.tables["deal_daily"]["deal_id"].to_pylist() == ["a"]
+    daily = with_daily(CanonicalTables({"deals": draft("a").tables["deals"]}, no_rejects()), photos)
+    assert daily.tables["deal_daily"]["deal_id"].to_pylist() == ["a"]
+    assert daily.counts == {"deal_daily: used": 1}
+
+
+@pytest.mark.slow
+def test_a_deal_without_a_rate_has_no_photograph_until_it_has_one(tmp_path: Path) -> None:
+    """In full and incremental loads alike; the book keeps what was seen meanwhile."""
+    rows = vendor_rows("salesforce", 100)
+    unpriced, other = [row for row in rows["Opportunity"] if not row["IsClosed"]][:2]
+    unpriced["CurrencyIsoCode"], unpriced["Amount"] = "JPY", 5.0
+    next_day = LOADED_AT + timedelta(days=1)
+    for name in ("grown", "fresh"):
+        (tmp_path / name).mkdir()
+    grown, fresh = (CrmDesk(tmp_path / name, "salesforce") for name in ("grown", "fresh"))
+    grown.sync(rows)
+    grown.ingest(LOADED_AT)
+    other["Amount"] = 77.0
+    grown.sync({"Opportunity": [other]})
+    grown.ingest(next_day)
+    fresh.sync(rows)
+    fresh.ingest(next_day)
+
+    def shown(desk: CrmDesk) -> set[tuple[str, date]]:
+        return {(row["deal_id"], row["observed_on"]) for row in desk.stored("deal_daily")}
+
+    days = {LOADED_AT.date(), next_day.date()}
+    assert {day for _, day in shown(grown)} == days
+    assert {row for row in shown(grown) if row[1] == next_day.date()} == shown(fresh)
+    assert unpriced["Id"] not in {deal for deal, _ in shown(grown)}
+    assert grown.everything()["rejects"] == fresh.everything()["rejects"]
+    unpriced["CurrencyIsoCode"] = "EUR"
+    grown.sync({"Opportunity": [unpriced]})
+    grown.ingest(next_day + timedelta(hours=1))
+    assert {day for deal, day in shown(grown) if deal == unpriced["Id"]} == days
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salesops_ml.crm import secrets
-from salesops_ml.crm.secrets import MASK, Secret, mask, read_secret
+from salesops_ml.crm.secrets import MASK, Secret, mask, read_secret, with_password
 from salesops_ml.errors import ConfigError, SourceError
 
 PLANTED = "pl4nted/secret+of=ours"
@@ -126,3 +126,14 @@ def test_the_traceback_of_an_unforeseen_error_is_masked() -> None:
     assert done.returncode == 1
     assert "KeyError" in done.stderr
     assert PLANTED not in done.stderr + done.stdout
+
+
+def test_a_password_is_put_into_its_address_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUR_DATABASE", "p@ss/w:d")
+    bare = "postgresql+psycopg://ada@db:5432/crm?sslmode=require"
+    assert with_password(bare, None, setting="x") == bare
+    url = with_password(bare, "env:OUR_DATABASE", setting="x")
+    assert url == "postgresql+psycopg://ada:p%40ss%2Fw%3Ad@db:5432/crm?sslmode=require"
+    assert mask(url) == "postgresql+psycopg://ada:***@db:5432/crm?sslmode=require"
+    with pytest.raises(ConfigError, match=r"`x\.password`: postgresql://db/crm names no user"):
+        with_password("postgresql://db/crm", "env:OUR_DATABASE", setting="x.password")

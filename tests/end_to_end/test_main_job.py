@@ -202,3 +202,22 @@ def test_a_failed_run_leaves_nothing_half_written(workspace: Workspace) -> None:
     done = workspace.salesops("run", "--config", broken, code=2)
     assert "no_such_knob" in done.stderr
     assert {p.name for p in (workspace.path / "runs").iterdir()} == before
+
+
+def test_a_crm_that_refuses_costs_the_run_nothing_but_its_exit_code(workspace: Workspace) -> None:
+    before = workspace.latest
+    away = {"write_back": {"url": "sqlite:////dev/null/crm.db"}}
+    refused = workspace.config("refused", **away)
+    done = workspace.salesops("run", "--config", refused, "--phase", "deployment", code=1)
+    assert "sqlite:////dev/null/crm.db: " in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    after = workspace.latest
+    assert after != before
+    assert f"report: runs/{after.name}/report.html" in done.stderr
+    for name in ("scores.parquet", "report.html", "kpis.parquet", "forecast_change.parquet"):
+        assert (after / name).stat().st_mtime > (before / "report.html").stat().st_mtime
+    with sqlite3.connect(workspace.path / "store" / "mlflow.db") as book:
+        asked = "SELECT value FROM tags WHERE key = 'write_back' ORDER BY rowid DESC LIMIT 1"
+        assert book.execute(asked).fetchone() == ("failed",)
+        asked = "SELECT status FROM runs ORDER BY start_time DESC LIMIT 1"
+        assert book.execute(asked).fetchone() == ("FINISHED",)

@@ -47,7 +47,7 @@ class TrytonWorld:
             "TRYTONPASSFILE": str(folder / "pass"),
             "PYTHONPATH": os.pathsep.join([str(_plugged(folder)), str(ROOT)]),
         }
-        self._server: subprocess.Popen[bytes] | None = None
+        self.server: subprocess.Popen[bytes] | None = None
 
     def make(self, *modules: str) -> None:
         """Create the database with these modules."""
@@ -73,7 +73,7 @@ class TrytonWorld:
     def start(self, *databases: str) -> None:
         """Start the server; wait until it answers."""
         log = (self.folder / "server.log").open("ab")
-        self._server = subprocess.Popen(
+        self.server = subprocess.Popen(
             [self._program("trytond"), "-c", str(self.config), "-d", *databases],
             env=self.environment, stdout=log, stderr=log,
         )  # fmt: skip
@@ -84,14 +84,14 @@ class TrytonWorld:
                 request = urllib.request.Request(f"{self.url}/rpc/", asked, head)
                 with urllib.request.urlopen(request, timeout=5):
                     return
-            assert self._server.poll() is None, (self.folder / "server.log").read_text()[-2000:]
+            assert self.server.poll() is None, (self.folder / "server.log").read_text()[-2000:]
             time.sleep(0.1)
 
     def stop(self) -> None:
         """Stop the server."""
-        if self._server is not None:
-            self._server.terminate()
-            self._server.wait()
+        if self.server is not None:
+            self.server.terminate()
+            self.server.wait()
 
     def _program(self, name: str) -> str:
         return str(Path(sys.executable).with_name(name))

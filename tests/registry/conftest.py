@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from salesops_ml import registry
 from salesops_ml.settings import Settings, parse
-from tests.registry.tiny_model import EXAMPLE, TinyModel
+from tests.registry.tiny_model import registered
 
 
 @pytest.fixture
@@ -25,7 +23,7 @@ def settings(tmp_path: Path, empty_book: Path) -> Settings:
                 "tracking_uri": f"sqlite:///{place}/book/mlflow.db",
                 "artifacts": str(place / "artifacts"),
             },
-            "write_back": {"url": "postgresql://ada:s3cret@db/crm"},
+            "write_back": {"url": "postgresql://ada@db/crm", "password": "env:OUR_CRM"},
         }
     )
 
@@ -34,13 +32,4 @@ def settings(tmp_path: Path, empty_book: Path) -> Settings:
 def add_version(settings: Settings, tmp_path: Path) -> Callable[[float], int]:
     """Train, log and register one more version; returns its number."""
 
-    def add(shift: float) -> int:
-        folder = tmp_path / f"model {shift}"
-        folder.mkdir()
-        (folder / "model.json").write_text(json.dumps({"shift": shift}))
-        predicted = TinyModel(shift).predict(EXAMPLE)
-        with registry.run(settings, name="train") as run:
-            logged = registry.log_deal_model(run, folder, example=EXAMPLE, predicted=predicted)
-        return registry.register(settings, logged)
-
-    return add
+    return lambda shift: registered(settings, tmp_path / f"model {shift}", shift)

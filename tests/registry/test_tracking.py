@@ -48,9 +48,10 @@ def test_artifacts_lie_where_the_settings_say(
 
 def test_no_password_reaches_the_book(settings: Settings) -> None:
     with registry.run(settings, name="train") as run:
-        pass
+        run.log_params({"another": "postgresql://ada:s3cret@db/crm"})
     params = run.tracking.client.get_run(run.run_id).data.params
-    assert params["write_back.url"] == "postgresql://ada:***@db/crm"
+    assert params["write_back.password"] == "env:OUR_CRM"
+    assert params["another"] == "postgresql://ada:***@db/crm"
     assert "s3cret" not in str(params)
 
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from salesops_ml import registry
+from salesops_ml.settings import Settings
+
 
 @dataclass(frozen=True)
 class TinyModel:
@@ -31,3 +34,13 @@ EXAMPLE = pd.DataFrame(
         "as_of": pd.to_datetime(["2026-01-01"] * 2),
     }
 )
+
+
+def registered(settings: Settings, folder: Path, shift: float) -> int:
+    """Train, log and register one more version; returns its number."""
+    folder.mkdir()
+    (folder / "model.json").write_text(json.dumps({"shift": shift}))
+    predicted = TinyModel(shift).predict(EXAMPLE)
+    with registry.run(settings, name="train") as run:
+        logged = registry.log_deal_model(run, folder, example=EXAMPLE, predicted=predicted)
+    return registry.register(settings, logged)

@@ -1,0 +1,218 @@
+"""HubSpot read by its CRM API: deals with all their history, and what is tied to them.
+
+The first load lists every record; later ones search for those saved since, from ten minutes before the
+last one that is known, read them by id, and list the recycle bin. No clock of ours is asked. What the
+token may not see is left out with a warning, but for deals and their pipelines.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from salesops_ml.crm.hubspot_api import Account, Record
+from salesops_ml.crm.hubspot_mapping import DEAL, history_properties, map_hubspot, shape, tracked
+from salesops_ml.crm.hubspot_pass import AS_OF, HISTORY, MODIFIED, Pass, Tie
+from salesops_ml.crm.landing_run import Feed
+from salesops_ml.crm.vendors import Vendor
+from salesops_ml.crm_settings import HubSpotSource, is_own_field
+from salesops_ml.errors import Refused, SourceError
+
+COMPANY = ("name", "industry", "region", "country", "numberofemployees", "annualrevenue",
+           "hs_parent_company_id", "createdate")  # fmt: skip
+_ANY_ACTIVITY = ("hs_timestamp", "hs_createdate", "hubspot_owner_id", "hs_activity_type")
+PROPERTIES: dict[str, tuple[str, ...]] = {
+    "companies": COMPANY,
+    "meetings": (*_ANY_ACTIVITY, "hs_meeting_start_time", "hs_meeting_end_time",
+                 "hs_meeting_outcome"),
+    "calls": (*_ANY_ACTIVITY, "hs_call_duration", "hs_call_disposition"),
+    "emails": (*_ANY_ACTIVITY, "hs_email_status"),
+    "tasks": (*_ANY_ACTIVITY, "hs_task_status", "hs_task_completion_date"),
+    "quotes": ("hs_quote_amount", "hs_discount_percentage", "hs_status", "hs_createdate"),
+}  # fmt: skip
+"""What is read of each kind of record beside deals, where the token may see it."""
+ACTIVITIES = ("meetings", "calls", "emails", "tasks")
+_COMPANIES = Tie("deal_companies", "companies", "deal_id", "company_id")
+_ACTIVITY = Tie("activity_deals", "deals", "activity_id", "deal_id")
+_QUOTE = Tie("quote_deals", "deals", "quote_id", "deal_id")
+OWNERS_A_PAGE, RATES_A_PAGE = 500, 100
+
+_LOG = logging.getLogger(__name__)
+_Read = Callable[[Any], Iterator[list[Record]]]
+
+
+def feeds(source: HubSpotSource, *, pace_book: Path | None = None) -> Sequence[Feed]:
+    """The tables of an account that the token may see, each from where the last load ended.
+
+    The tables that come by one reading follow the records that they belong to.
+
+    Raises:
+        SourceError: the account cannot be reached, the token may not see deals, or settings name a
+            property that deals do not have.
+    """
+    account = Account(source, pace_book=pace_book)
+    last = {"deals": account.last_saved("deals")}
+    for kind in PROPERTIES:
+        with _if_seen(account, kind):
+            last[kind] = account.last_saved(kind)
+    small = _Small(account)
+    found = [*_deals(account, source, last), *small.pipelines()]
+    if "companies" in last:
+        found += _records(Pass(account, "companies", COMPANY, last["companies"]))
+    found += _activities(account, last)
+    if "quotes" in last:
+        quotes = Pass(account, "quotes", PROPERTIES["quotes"], last["quotes"], tie=_QUOTE)
+        found += [*_records(quotes), _tied(_QUOTE, [quotes])]
+    found += small.optional()
+    return [replace(feed, close=account.door.close) for feed in found]
+
+
+def _deals(account: Account, source: HubSpotSource, last: dict[str, datetime | None]) -> list[Feed]:
+    """Deals, the past of their properties, and their companies."""
+    chosen, past = _chosen(account, source)
+    tie = _COMPANIES if "companies" in last else None
+    deals = Pass(account, "deals", chosen, last["deals"], history=past, tie=tie)
+    history = Feed(HISTORY, ("deal_id", "name", "timestamp"), lambda _: deals.beside(HISTORY),
+                   cursor="timestamp")  # fmt: skip
+    ties = [_tied(tie, [deals])] if tie else []
+    return [*_records(deals), history, *ties]
+
+
+def _activities(account: Account, last: dict[str, datetime | None]) -> list[Feed]:
+    passes = [
+        Pass(account, kind, PROPERTIES[kind], last[kind], tie=_ACTIVITY)
+        for kind in ACTIVITIES if kind in last
+    ]  # fmt: skip
+    found = [feed for one in passes for feed in _records(one)]
+    return [*found, _tied(_ACTIVITY, passes)] if passes else []
+
+
+def _records(one: Pass) -> list[Feed]:
+    return [Feed(one.kind, ("id",), one.records, cursor=MODIFIED, deleted="archived")]
+
+
+def _tied(tie: Tie, passes: Sequence[Pass]) -> Feed:
+    def read(_: Any) -> Iterator[list[Record]]:
+        for one in passes:
+            yield from one.beside(tie.table)
+
+    return Feed(tie.table, (tie.mine, tie.theirs), read, cursor=AS_OF)
+
+
+def _chosen(account: Account, source: HubSpotSource) -> tuple[list[str], list[str]]:
+    """The properties of deals to read, and those whose past is read; none of ours.
+
+    Raises:
+        SourceError: deals lack one that settings name.
+    """
+    there = {one["name"] for one in account.get("properties", "deals")["results"]}
+    named = {f"custom_fields.{n}": f.column or n for n, f in source.custom_fields.items()}
+    named |= {f"canonical_fields.{name}": field for name, field in source.canonical_fields.items()}
+    for setting, name in named.items():
+        if name not in there:
+            raise SourceError(
+                f"{account.place}: `source.{setting}`: deals have no property `{name}`; correct it "
+                "(Settings, Properties, Deal properties shows internal names), or leave it out"
+            )
+    wanted = dict.fromkeys([*DEAL, *named.values()])
+    past = history_properties(source)
+    return (
+        [name for name in wanted if name in there and not is_own_field(name)],
+        [name for name in past if name in there and not is_own_field(name)],
+    )
+
+
+@contextmanager
+def _if_seen(account: Account, what: str) -> Iterator[None]:
+    """What the token may not see is left out, and told."""
+    try:
+        yield
+    except Refused as error:
+        if error.status != 403:
+            raise
+        _LOG.warning("%s: %s are left out: %s", account.place, what, error)
+
+
+class _Small:
+    """What is small enough to be read whole each time."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+
+    def pipelines(self) -> list[Feed]:
+        """Pipelines and their stages, which come together."""
+        return [
+            Feed("pipelines", ("id",), self._of_lines(_line), whole=True),
+            Feed("pipeline_stages", ("id",), self._of_lines(_stages), whole=True),
+        ]
+
+    def optional(self) -> list[Feed]:
+        """Owners and exchange rates, where the token may see them."""
+        account, found = self._account, list[Feed]()
+        with _if_seen(account, "owners"):
+            account.get("owners", "", limit=1)
+            found.append(Feed("owners", ("id",), self._owners, whole=True))
+        with _if_seen(account, "exchange rates"):
+            account.get("currencies", "exchange-rates", limit=1)
+            found.append(Feed("exchange_rates", ("id",), self._rates, whole=True))
+        return found
+
+    @cached_property
+    def _lines(self) -> list[Record]:
+        lines: list[Record] = self._account.get("pipelines", "deals")["results"]
+        return lines
+
+    def _of_lines(self, rows: Callable[[Record], list[Record]]) -> _Read:
+        def read(_: Any) -> Iterator[list[Record]]:
+            yield [row for line in self._lines for row in rows(line)]
+
+        return read
+
+    def _owners(self, _: Any) -> Iterator[list[Record]]:
+        """Those who are here, and those who left."""
+        for archived in ("false", "true"):
+            for page in self._account.pages("owners", "", limit=OWNERS_A_PAGE, archived=archived):
+                yield [_owner(one) for one in page]
+
+    def _rates(self, _: Any) -> Iterator[list[Record]]:
+        for page in self._account.pages("currencies", "exchange-rates", limit=RATES_A_PAGE):
+            yield [_rate(one) for one in page]
+
+
+def _line(line: Record) -> list[Record]:
+    return [{"id": line["id"], "label": line["label"], "display_order": line["displayOrder"]}]
+
+
+def _stages(line: Record) -> list[Record]:
+    return [
+        {"id": stage["id"], "pipeline_id": line["id"], "label": stage["label"],
+         "display_order": stage["displayOrder"],
+         "probability": stage.get("metadata", {}).get("probability"),
+         "is_closed": stage.get("metadata", {}).get("isClosed")}
+        for stage in line["stages"]
+    ]  # fmt: skip
+
+
+def _owner(told: Record) -> Record:
+    """An owner; who left has no user any more, but is known by the number that it had."""
+    teams = sorted(told.get("teams") or [], key=lambda team: not team.get("primary"))
+    user = told.get("userId") or told.get("userIdIncludingInactive")
+    return {"id": told["id"], "user_id": user, "first_name": told.get("firstName"),
+            "last_name": told.get("lastName"), "email": told.get("email"),
+            "team": teams[0]["name"] if teams else None, "archived": told["archived"],
+            "created_at": told.get("createdAt")}  # fmt: skip
+
+
+def _rate(told: Record) -> Record:
+    return {"id": told["id"], "from_currency": told["fromCurrencyCode"],
+            "to_currency": told["toCurrencyCode"], "rate": told["conversionRate"],
+            "effective_at": told["effectiveAt"]}  # fmt: skip
+
+
+VENDOR = Vendor(feeds, map_hubspot, shape, tracked, paced=True)

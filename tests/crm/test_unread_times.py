@@ -1,0 +1,109 @@
+"""A row of history whose time does not read is no change, and no secret: it stands among the rejects."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import ibis
+import pandas as pd
+import pytest
+
+from salesops_ml.crm.landed_draft import draft_of
+from salesops_ml.crm.landing_book import squashed
+from salesops_ml.crm.vendor_history import (
+    STAGE,
+    changes_of,
+    deal_changes_of,
+    entries,
+    stage_events_of,
+)
+from salesops_ml.crm.vendor_rows import Rows
+from salesops_ml.crm_settings import HubSpotSource
+from tests.crm.crm_desk import LOADED_AT, CrmDesk, vendor_rows
+
+SPOILED = {
+    "salesforce": [("OpportunityHistory", "OpportunityId", "CreatedDate", {}),
+                   ("OpportunityFieldHistory", "OpportunityId", "CreatedDate", {"Field": "Owner"})],
+    "hubspot": [("deal_property_history", "deal_id", "timestamp", {"name": "dealstage"}),
+                ("deal_property_history", "deal_id", "timestamp", {"name": "amount"})],
+}  # fmt: skip
+SOON = "soon, says Ann"
+
+
+def spoiled(vendor: str, rows: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    """One more row in each history, with a time that nobody can read; these rows, by table."""
+    live = {row["deal_id"] for row in loaded_deals(vendor, rows)}
+    found: dict[str, list[dict[str, Any]]] = {}
+    for table, deal, time, also in SPOILED[vendor]:
+        row = next(
+            row for row in rows[table]
+            if row[deal] in live and also.items() <= row.items()
+            and (vendor != "salesforce" or "Field" not in row or row["NewValue"][:3] == "005")
+        )  # fmt: skip
+        again = {**row, time: SOON} | ({"Id": f"SPOILED-{table}"} if "Id" in row else {})
+        rows[table].append(again)
+        found.setdefault(table, []).append(again)
+    return found
+
+
+def loaded_deals(vendor: str, rows: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    name, key, gone = {
+        "salesforce": ("Opportunity", "Id", "IsDeleted"), "hubspot": ("deals", "id", "archived"),
+    }[vendor]  # fmt: skip
+    return [{"deal_id": row[key]} for row in rows[name] if not row[gone]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("vendor", ["salesforce", "hubspot"])
+def test_full_and_incremental_loads_tell_the_same_rejects(tmp_path: Path, vendor: str) -> None:
+    rows = vendor_rows(vendor, 100)
+    at = LOADED_AT + timedelta(hours=1)
+    for name in ("grown", "fresh"):
+        (tmp_path / name).mkdir()
+    grown, fresh = (CrmDesk(tmp_path / name, vendor) for name in ("grown", "fresh"))
+    grown.sync(rows)
+    grown.ingest()
+    before = grown.everything()
+    grown.sync(spoiled(vendor, rows))
+    assert grown.ingest(at).changed
+    fresh.sync(rows)
+    fresh.ingest(at)
+    told = [row for row in grown.everything()["rejects"] if row["value"] == SOON]
+    time = squashed(SPOILED[vendor][0][2])
+    assert {(row["table"], squashed(row["column"])) for row in told} == {
+        ("stage_events", time), ("deal_changes", time),
+    }  # fmt: skip
+    assert all(row["source"].startswith("sql deal ") for row in told)
+    assert all("does not read" in row["reason"] for row in told)
+    assert told == [row for row in fresh.everything()["rejects"] if row["value"] == SOON]
+    for name in ("stage_events", "deal_changes"):
+        assert grown.stored(name) == fresh.stored(name) == before[name]
+
+
+def test_nothing_is_lost_between_entries_and_rejects() -> None:
+    """Whatever the column is called, and whatever stands there: each entry is a change or a reject."""
+    frame = pd.DataFrame(
+        {
+            "deal": "a", "when": ["2026-01-01", "", None, "now", "2026-01-02", "31.12.2025"],
+            "stage": ["New", "Offer", "Offer", "Offer", "Won", None],
+        }
+    )  # fmt: skip
+    rows = Rows(ibis.memtable(frame, schema=dict.fromkeys(frame, "string")), "history")
+    told = [
+        entries(rows.table, deal_id=rows.text("deal"), field=field, at=rows.moment("when"),
+                value=rows.text("stage"))
+        for field in (STAGE, "product")
+    ]  # fmt: skip
+    changes = changes_of(told[0].union(told[1]), software=["bot"])
+    mapped = {"stage_events": stage_events_of(changes), "deal_changes": deal_changes_of(changes)}
+    draft = draft_of(mapped, HubSpotSource(type="hubspot", token="env:T"))
+    for name in mapped:
+        assert draft.tables[name].num_rows == 2
+        rejects = [row for row in draft.all_rejects().to_pylist() if row["table"] == name]
+        found = sorted((row["value"] or "", row["reason"][:8]) for row in rejects)
+        assert found == [
+            ("", "is empty"), ("", "is empty"), ("31.12.2025", "does not"), ("now", "does not"),
+        ]  # fmt: skip
+        assert {(row["source"], row["column"]) for row in rejects} == {("hubspot deal a", "when")}
