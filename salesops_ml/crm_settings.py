@@ -229,6 +229,7 @@ class AmoCrmSource(CrmSource):
     Attributes:
         url: the account's own address, such as https://example.amocrm.ru or https://example.kommo.com.
         token: the integration's long-lived token, by name.
+        api_version: a version of the API that the account still has.
         won_status: the status of won deals, in every pipeline.
         lost_status: the status of lost deals, in every pipeline.
         account_fields: what is known of accounts -> the field of companies that holds it.
