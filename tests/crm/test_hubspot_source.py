@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from salesops_ml.crm.hubspot_api import Account
+from salesops_ml.crm.hubspot_pass import Pass
 from salesops_ml.crm.hubspot_twin import TOKEN, HubSpotTwin
 from salesops_ml.crm.hubspot_twin_scopes import READ
 from salesops_ml.crm.landing import landed_tables, landing_path
@@ -241,6 +242,18 @@ def test_a_search_goes_beyond_ten_thousand_records() -> None:
         ids = [one for page in there.found("deals", since) for one in page]
         assert ids == [row["id"] for row in rows]
         assert server.report()["statuses"] == {"200": 54}
+
+
+def test_more_properties_than_an_address_bears_are_asked_for_by_id() -> None:
+    names = [f"a_property_of_the_company_number_{n:03d}" for n in range(300)]
+    rows = [{"id": str(n), **dict.fromkeys(names, "x")} for n in range(1, 121)]
+    with TwinServer(HubSpotTwin({"deals": rows}, calls=QUICK)) as server:
+        there = Account(HubSpotSource.model_validate(connection(server.url, **HURRY)))
+        one = Pass(there, "deals", names, None, history=("amount",))
+        found = [row for page in one.records(None) for row in page]
+        assert [row["id"] for row in found] == [row["id"] for row in rows]
+        assert {row[name] for row in found for name in names} == {"x"}
+        assert server.report()["calls"] == 2 + 3 + 1
 
 
 def test_versions_by_date_have_addresses_of_their_own(tmp_path: Path, twin: Any) -> None:
