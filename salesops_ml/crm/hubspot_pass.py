@@ -96,6 +96,11 @@ class Pass:
         """The rows of another table that the same reading brings; `records` must have begun."""
         yield from self._pages(table)
 
+    def close(self) -> None:
+        """Let go of what waited in vain."""
+        for waiting in self._waiting.values():
+            waiting.close()
+
     def _pages(self, table: str) -> Iterator[list[Record]]:
         waiting = self._waiting[table]
         while True:
@@ -216,6 +221,9 @@ class _Waiting:
 
     def __bool__(self) -> bool:
         return self._count > 0
+
+    def close(self) -> None:
+        self._file.close()
 
     def add(self, rows: list[Record]) -> None:
         self._file.seek(0, 2)
