@@ -37,7 +37,7 @@ def portal_of(twin: TwinServer) -> Bitrix24Twin:
 
 
 def test_a_full_load_is_the_twins_state_field_by_field(tmp_path: Path) -> None:
-    with TwinServer(Bitrix24Twin(vendor_rows("bitrix24", 1_500), a_second=5, burst=250)) as twin:
+    with TwinServer(Bitrix24Twin(vendor_rows("bitrix24", 600), a_second=5, burst=250)) as twin:
         desk = PortalDesk(tmp_path, twin, calls_a_second=5, burst=250)
         desk.ingest()
         assert twin.report()["above_limit"] == 0
