@@ -265,7 +265,7 @@ class Bitrix24Source(CrmSource):
         records_a_call: deals a batch; fewer where the portal's automation makes saving slow.
         calls_a_second: calls that the plan lets through for long: 2, or 5 in Enterprise.
         burst: calls that it bears at once: 50, or 250 in Enterprise.
-        calls_at_once: calls in flight.
+        calls_at_once: calls in flight; two already use up what a method's operating time allows.
     """
 
     type: Literal["bitrix24"]
@@ -276,7 +276,7 @@ class Bitrix24Source(CrmSource):
     records_a_call: int = Field(50, ge=1, le=50)
     calls_a_second: float = Field(2.0, gt=0, le=100)
     burst: int = Field(50, ge=2, le=10_000)
-    calls_at_once: int = Field(4, ge=1, le=16)
+    calls_at_once: int = Field(2, ge=1, le=16)
 
 
 Layout = Literal[

@@ -239,16 +239,16 @@ class Portal:
         return told
 
     def _wait_before_closed(self, times: Sequence[Any]) -> None:
-        """Where another such call could use up a method's operating time, all calls wait for some.
+        """Where further such calls could use up a method's operating time, all calls wait for some.
 
-        What the commands of a batch added to it is what the next batch may add.
+        What the commands of a batch added to it is what each batch in flight may add.
         """
         known = [time for time in times if isinstance(time, Mapping) and _used(time) is not None]
         if not known:
             return
         used = [float(_used(time) or 0) for time in known]
         added = (used[-1] - used[0]) * len(used) / max(1, len(used) - 1)
-        if used[-1] + added > OPERATING_SECONDS * NEARLY:
+        if used[-1] + added * self.limits.calls_at_once > OPERATING_SECONDS * NEARLY:
             self.door.pace.hold(until_free(known[-1]))
 
     def _explain(self, answer: Answer) -> RemoteError | None:
