@@ -89,6 +89,25 @@ WebAddress = Annotated[
 """Where a service is: https, or http on this machine."""
 
 
+def _without_webhook(value: Any) -> Any:
+    return re.sub(r"(?<=/rest/)\S+", MASK, value) if isinstance(value, str) else value
+
+
+def _no_webhook(value: str) -> str:
+    if value.endswith(f"/rest/{MASK}"):
+        raise ValueError(
+            "holds a webhook; write the portal alone, such as https://example.bitrix24.com, and keep the "
+            "webhook's code as a secret"
+        )
+    return value
+
+
+PortalAddress = Annotated[
+    WebAddress, AfterValidator(_no_webhook), BeforeValidator(_without_webhook)
+]
+"""Where a portal is, without the webhook by which it is called."""
+
+
 class CustomField(BaseModel):
     """A field of the customer's own in the CRM, read as an extra deal attribute.
 
@@ -269,7 +288,7 @@ class Bitrix24Source(CrmSource):
     """
 
     type: Literal["bitrix24"]
-    url: WebAddress
+    url: PortalAddress
     user_id: int = Field(ge=1)
     webhook: Secret
     gone_activities: bool = False

@@ -278,7 +278,10 @@ def test_on_a_bad_network_every_deal_stands_as_planned(
     twin: TwinServer, tmp_path: Path, seed: int
 ) -> None:
     twin.faults = FaultPlan.of_every_kind(0.3, seed=seed)
-    outbox, target = Outbox(f"sqlite:///{tmp_path}/o.db"), target_of(twin, timeout=20.0, calls_at_once=4)
+    outbox, target = (
+        Outbox(f"sqlite:///{tmp_path}/o.db"),
+        target_of(twin, timeout=20.0, calls_at_once=4),
+    )
     outbox.plan("run", target.place, plan(1_000), at=AT)
     backoff = Backoff(first=0.2, longest=5, attempts=50)
     Delivery(outbox, target, clock=FAST, backoff=backoff).run("run")
