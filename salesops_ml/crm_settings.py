@@ -96,8 +96,8 @@ def _without_webhook(value: Any) -> Any:
 def _no_webhook(value: str) -> str:
     if value.endswith(f"/rest/{MASK}"):
         raise ValueError(
-            "holds a webhook; write the portal alone, such as https://example.bitrix24.com, and keep the "
-            "webhook's code as a secret"
+            "holds a webhook; write the portal alone, such as https://example.bitrix24.com, and keep "
+            "the webhook's code as a secret"
         )
     return value
 
