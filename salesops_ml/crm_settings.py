@@ -55,6 +55,25 @@ WebAddress = Annotated[
 """Where a service is: https, or http on this machine."""
 
 
+def _without_webhook(value: Any) -> Any:
+    return re.sub(r"(?<=/rest/)\S+", MASK, value) if isinstance(value, str) else value
+
+
+def _no_webhook(value: str) -> str:
+    if value.endswith(f"/rest/{MASK}"):
+        raise ValueError(
+            "holds a webhook; write the portal alone, such as https://example.bitrix24.com, and keep "
+            "the webhook's code as a secret"
+        )
+    return value
+
+
+PortalAddress = Annotated[
+    WebAddress, AfterValidator(_no_webhook), BeforeValidator(_without_webhook)
+]
+"""Where a portal is, without the webhook by which it is called."""
+
+
 class CustomField(BaseModel):
     """A field of the customer's own in the CRM, read as an extra deal attribute.
 
@@ -271,18 +290,18 @@ class Bitrix24Source(CrmSource):
         records_a_call: deals a batch; fewer where the portal's automation makes saving slow.
         calls_a_second: calls that the plan lets through for long: 2, or 5 in Enterprise.
         burst: calls that it bears at once: 50, or 250 in Enterprise.
-        calls_at_once: calls in flight.
+        calls_at_once: calls in flight; two already use up what a method's operating time allows.
     """
 
     type: Literal["bitrix24"]
-    url: WebAddress
+    url: PortalAddress
     user_id: int = Field(ge=1)
     webhook: Secret
     gone_activities: bool = False
     records_a_call: int = Field(50, ge=1, le=50)
     calls_a_second: float = Field(2.0, gt=0, le=100)
     burst: int = Field(50, ge=2, le=10_000)
-    calls_at_once: int = Field(4, ge=1, le=16)
+    calls_at_once: int = Field(2, ge=1, le=16)
 
 
 Layout = Literal[
