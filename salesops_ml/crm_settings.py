@@ -7,7 +7,8 @@ keyring entry (`keyring:hubspot/ada`) that holds it. Reading needs no right to w
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated, Literal, get_args
+import re
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -21,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from salesops_ml.secret_reference import Address, Secret, no_secret, without_secret
+from salesops_ml.secret_reference import MASK, Address, Secret, no_secret, without_secret
 
 CANONICAL_FIELDS = (
     "product", "lead_source", "deal_type", "lost_reason", "service_start", "term_months",
