@@ -22,8 +22,8 @@ from salesops_ml.crm.secrets import mask, read_secret
 from salesops_ml.crm_settings import AmoCrmSource
 from salesops_ml.errors import Refused, RemoteError, SourceError, Throttled
 
-PAGE, EVENTS_PAGE = 250, 100
-"""Most rows of a list, and of the list of events."""
+PAGE, EVENTS_PAGE, FIELDS_PAGE = 250, 100, 50
+"""Most rows of a list, of the list of events, and (by report) of the list of custom fields."""
 LOCKED_OUT = 3_600.0
 """Seconds until it is worth asking again after calls above the limit were followed by a 403."""
 _SUSPECT = 120.0
@@ -135,7 +135,8 @@ class Account:
     def fields(self, entity: str, *, anew: bool = False) -> list[Record]:
         """The custom fields of `leads` or `companies`."""
         if anew or entity not in self._fields:
-            pages = self.pages(f"{entity}/custom_fields", "custom_fields")
+            limit = {"limit": FIELDS_PAGE}
+            pages = self.pages(f"{entity}/custom_fields", "custom_fields", limit)
             self._fields[entity] = [field for page in pages for field in page]
         return self._fields[entity]
 
@@ -193,8 +194,7 @@ class Account:
 
 _CURES = {
     400: "does not accept the call",
-    401: "does not know the credentials; check the token, or make a new one in the integration's "
-    "settings",
+    401: "does not know the credentials; check the token, or make a new one in the integration",
     404: "there is no such address; check `url` and `api_version`",
     410: "this version of the API is gone; set a newer `api_version`",
     402: "the account is not paid for, so its API is closed; pay, or end the trial",

@@ -34,14 +34,22 @@ from salesops_ml.crm.vendor_tables import (
     in_pipelines,
     with_reason,
 )
-from salesops_ml.crm.vendors import Shape, Surroundings
+from salesops_ml.crm.vendors import Link, Shape, Surroundings
 from salesops_ml.crm_settings import AmoCrmSource
+from salesops_ml.errors import SourceError
 
 Tables = Mapping[str, ir.Table]
 
 SHAPE = Shape(
-    deals={"leads": "id", "lead_events": "deal_id", "tasks": "deal_id", "lead_notes": "deal_id"},
-    own={"activities": (("tasks", "lead_notes"), "activity_id")},
+    deals={
+        "leads": "id",
+        "lead_events": "deal_id",
+        "lead_contacts": "deal_id",
+        "tasks": "deal_id",
+        "lead_notes": "deal_id",
+    },
+    links={"contact_notes": Link("contact_id", "lead_contacts", "contact_id")},
+    own={"activities": (("tasks", "lead_notes", "contact_notes"), "activity_id")},
     apart={"companies": "accounts", "users": "reps"},
 )
 
@@ -77,14 +85,17 @@ def map_amocrm(tables: Tables, options: AmoCrmSource, around: Surroundings) -> d
     """Canonical tables from amoCRM's.
 
     Args:
-        tables: landed tables: account, leads, lead_events, pipelines, statuses, loss_reasons,
-            custom_fields, users, companies, tasks and lead_notes; leads and statuses are needed.
+        tables: landed tables: account, leads, lead_events, lead_contacts, pipelines, statuses,
+            loss_reasons, custom_fields, users, companies, tasks, lead_notes and contact_notes; leads and
+            statuses are needed.
         options: custom fields, pipelines, and who writes as software (ids of users).
         around: base currency and day of the load.
 
     Raises:
-        SourceError: a table that nothing can be read without has not landed.
+        SourceError: a table that nothing can be read without has not landed, or the account's money is
+            not the company's.
     """
+    _check_money(tables, around)
     world = _World(tables, options)
     told = changes_of(_entries(world), software=options.integration_users)
     changes = around.keep(told.mutate(by=told.by.nullif(ROBOT)))
@@ -99,6 +110,20 @@ def map_amocrm(tables: Tables, options: AmoCrmSource, around: Surroundings) -> d
         **activities_of(tables, world.deals, options),
     }
     return {name: table for name, table in done.items() if table is not None}
+
+
+def _check_money(tables: Tables, around: Surroundings) -> None:
+    """amoCRM has no exchange rates, so its one currency must be the company's."""
+    rows = landed_rows(tables, "account")
+    if not rows.has("currency"):
+        return
+    told = rows.live.table.select(money=rows.live.text("currency")).to_pyarrow()
+    for money in told["money"].drop_null().to_pylist():
+        if money != around.base_currency:
+            raise SourceError(
+                f"`company.base_currency` is {around.base_currency}, but the amoCRM account counts in "
+                f"{money} and has no exchange rates; set it to {money}"
+            )
 
 
 def tracked(tables: Tables, options: AmoCrmSource) -> frozenset[str]:
@@ -131,7 +156,8 @@ class _World:
         told = reasons.table.select(_reason_id=reasons.text("id"), _reason=reasons.text("name"))
         table = table.left_join(told, kept.text("loss_reason_id") == told["_reason_id"])
         account = landed_rows(self.tables, "account")
-        money = account.table.agg(_currency=account.text("currency").max())
+        money = account.table.select(_currency=account.text("currency"))
+        money = money.agg(_currency=money["_currency"].max())
         table = table.cross_join(money)
         named = ibis.coalesce(table["_of"], table["_label"], kept.text("pipeline_id"))
         table = table.mutate(_pipeline=named)

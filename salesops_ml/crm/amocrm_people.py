@@ -51,10 +51,13 @@ def reps_of(tables: Tables, options: AmoCrmSource) -> dict[str, ir.Table]:
 def activities_of(tables: Tables, deals: Rows, options: AmoCrmSource) -> dict[str, ir.Table]:
     """Tasks that were done, calls, emails and messages; those of deleted deals are none."""
     found = [
-        _activities(rows)
+        _activities(rows, rows.text("deal_id"))
         for name in ("tasks", "lead_notes")
         if (rows := landed_rows(tables, name).live).here
     ]
+    of_contacts = landed_rows(tables, "contact_notes").live
+    if of_contacts.here:
+        found.append(_with_contacts(of_contacts, landed_rows(tables, "lead_contacts"), deals))
     if not found:
         return {}
     table = ibis.union(*found) if len(found) > 1 else found[0]
@@ -64,12 +67,13 @@ def activities_of(tables: Tables, deals: Rows, options: AmoCrmSource) -> dict[st
     return {"activities": table.filter(~among(table.rep_id, options.integration_users))}
 
 
-def _activities(rows: Rows) -> ir.Table:
-    done = rows.only(rows.table.filter(rows.flag("is_completed")))
+def _activities(rows: Rows, deal_id: ir.Value) -> ir.Table:
+    done = rows.only(rows.table.mutate(_deal=deal_id))
+    done = done.only(done.table.filter(done.flag("is_completed")))
     at = done.moment("at")
     chosen = {
         "activity_id": done.text("activity_id"),
-        "deal_id": done.text("deal_id"),
+        "deal_id": done.table["_deal"],
         "rep_id": done.text("rep_id"),
         "kind": done.text("kind"),
         "at": at,
@@ -78,3 +82,29 @@ def _activities(rows: Rows) -> ir.Table:
         "recorded_at": ibis.greatest(at, done.moment("recorded_at").fill_null(at)),
     }
     return done.table.select(**with_reason(chosen, done)).filter(at.notnull())
+
+
+def _with_contacts(notes: Rows, contacts: Rows, deals: Rows) -> ir.Table:
+    """Calls and messages with a contact: of the contact's lead that was open then, the youngest.
+
+    Where none was, of the youngest that had begun; what came before all of them is of no lead.
+    """
+    lives = deals.table.select(
+        _id=deals.text("id"), _begun=deals.moment("created_at"), _ended=deals.moment("closed_at")
+    )
+    ties = contacts.table.select(_of=contacts.text("deal_id"), _contact=contacts.text("contact_id"))
+    ties = ties.inner_join(lives, ties["_of"] == lives["_id"]).drop("_of")
+    told = notes.table.select(
+        _note=notes.text("activity_id"), _with=notes.text("contact_id"), _at=notes.moment("at")
+    )
+    both = told.inner_join(ties, told["_with"] == ties["_contact"])
+    both = both.filter(both["_begun"] <= both["_at"])
+    still = (both["_ended"].isnull() | (both["_ended"] >= both["_at"])).cast("int8")
+    both = both.mutate(_still=still)
+    order = [ibis.desc("_still"), ibis.desc("_begun"), ibis.desc("_id")]
+    both = both.mutate(_nth=ibis.row_number().over(ibis.window(group_by="_note", order_by=order)))
+    best = both.filter(both["_nth"] == 0).select("_note", "_id").view()
+    keyed = notes.table.mutate(_key=notes.text("activity_id"))
+    named = keyed.left_join(best, keyed["_key"] == best["_note"])
+    rows = notes.only(named.mutate(_mine=named["_id"]).drop("_note", "_id", "_key"))
+    return _activities(rows, rows.table["_mine"])

@@ -249,13 +249,21 @@ def task_kinds(about: Mapping[str, Any]) -> dict[int, str]:
     }
 
 
-def note_row(note: Record) -> Record:
-    """A note that tells of a call, an email or a message."""
+def contact_of(lead: Record) -> Record:
+    """A lead's main contact; a row without one where it has none."""
+    contacts = (lead.get("_embedded") or {}).get("contacts") or []
+    main = sorted(contacts, key=lambda contact: not contact.get("is_main"))
+    return {"deal_id": lead["id"], "contact_id": main[0]["id"] if main else None,
+            "updated_at": lead["updated_at"]}  # fmt: skip
+
+
+def note_row(note: Record, entity: str = "deal_id") -> Record:
+    """A note that tells of a call, an email or a message, of a lead or (`contact_id`) of a contact."""
     told = note.get("params") or {}
     told = told if isinstance(told, dict) else {}
     seconds = told.get("duration")
     return {
-        "activity_id": f"note-{note['id']}", "deal_id": note["entity_id"],
+        "activity_id": f"note-{note['id']}", entity: note["entity_id"],
         "rep_id": note.get("responsible_user_id") or note.get("created_by") or None,
         "kind": NOTE_KINDS.get(note["note_type"], note["note_type"]), "is_completed": True,
         "minutes": seconds / 60 if seconds else None,

@@ -30,6 +30,7 @@ from salesops_ml.crm.amocrm_rows import (
     NOTE_KINDS,
     Chosen,
     company_row,
+    contact_of,
     event_row,
     lead_row,
     note_row,
@@ -74,11 +75,13 @@ def feeds(source: AmoCrmSource, *, pace_book: Path | None = None) -> Sequence[Fe
         Feed("pipelines", ("id",), reader.pipelines, whole=True),
         Feed("statuses", ("stage",), reader.statuses, whole=True),
         Feed("loss_reasons", ("id",), reader.loss_reasons, whole=True),
-        Feed("custom_fields", ("id",), reader.fields, whole=True),
+        Feed("custom_fields", ("id", "ref"), reader.fields, whole=True),
         Feed("users", ("id",), reader.users, whole=True),
         Feed("companies", ("id",), reader.companies, cursor="updated_at", deleted="is_deleted"),
+        Feed("lead_contacts", ("deal_id",), reader.contacts, cursor="updated_at"),
         Feed("tasks", ("activity_id",), reader.tasks, cursor="updated_at"),
-        Feed("lead_notes", ("activity_id",), reader.notes, cursor="updated_at"),
+        Feed("lead_notes", ("activity_id",), reader.lead_notes, cursor="updated_at"),
+        Feed("contact_notes", ("activity_id",), reader.contact_notes, cursor="updated_at"),
     ]
 
 
@@ -149,10 +152,21 @@ class _Reader:
         for page in self.account.pages("tasks", "tasks", _since(since)):
             yield [task_row(row, kinds) for row in page]
 
-    def notes(self, since: Any) -> _Rows:
+    def contacts(self, since: Any) -> _Rows:
+        """Each lead's main contact, on whom telephony hangs its calls."""
+        for page in self.account.pages("leads", "leads", {"with": "contacts", **_since(since)}):
+            yield [contact_of(lead) for lead in page]
+
+    def lead_notes(self, since: Any) -> _Rows:
+        yield from self._notes("leads", "deal_id", since)
+
+    def contact_notes(self, since: Any) -> _Rows:
+        yield from self._notes("contacts", "contact_id", since)
+
+    def _notes(self, entity: str, column: str, since: Any) -> _Rows:
         asked = {"filter[note_type][]": list(NOTE_KINDS), **_since(since)}
-        for page in self.account.pages("leads/notes", "notes", asked):
-            yield [note_row(row) for row in page]
+        for page in self.account.pages(f"{entity}/notes", "notes", asked):
+            yield [note_row(row, column) for row in page]
 
     def _lead_rows(self, leads: Sequence[Record]) -> list[Record]:
         return [lead_row(lead, self.of_leads, self.zone) for lead in leads]

@@ -54,10 +54,12 @@ LISTS = {
                      ("id", "created_at", "updated_at"), paid=True),
     "leads/pipelines": Listing("pipelines"),
     "leads/loss_reasons": Listing("loss_reasons"),
-    "leads/custom_fields": Listing("custom_fields", ("type",), ("id", "sort")),
-    "companies/custom_fields": Listing("custom_fields", ("type",), ("id", "sort")),
+    "leads/custom_fields": Listing("custom_fields", ("type",), ("id", "sort"), 50),
+    "companies/custom_fields": Listing("custom_fields", ("type",), ("id", "sort"), 50),
     "leads/notes": Listing("notes", ("id", "note_type", "updated_at", "entity_id"),
                            ("id", "updated_at")),
+    "contacts/notes": Listing("notes", ("id", "note_type", "updated_at", "entity_id"),
+                              ("id", "updated_at")),
     "companies": Listing("companies", ("id", "updated_at"), ("id", "updated_at"), paid=True),
     "tasks": Listing("tasks", ("id", "updated_at", "entity_id", "is_completed"),
                      ("id", "created_at", "complete_till")),
@@ -65,7 +67,7 @@ LISTS = {
 }  # fmt: skip
 _TABLES = {"leads/pipelines": "pipelines", "leads/loss_reasons": "loss_reasons",
            "leads/custom_fields": "lead_fields", "companies/custom_fields": "company_fields",
-           "leads/notes": "notes"}  # fmt: skip
+           "leads/notes": "notes", "contacts/notes": "contact_notes"}  # fmt: skip
 
 
 class AmoCrmTwin(TwinVendor):
@@ -141,7 +143,7 @@ class AmoCrmTwin(TwinVendor):
             table = self.tables.setdefault(name, {})
             for row in fresh:
                 table[row["id"]] = {**table.get(row["id"], {}), **row}
-        stamps = [row["updated_at"] for name in ("leads", "tasks", "notes", "companies")
+        stamps = [row["updated_at"] for name in ("leads", "tasks", "notes", "contact_notes", "companies")
                   for row in self.tables.get(name, {}).values() if row.get("updated_at")]  # fmt: skip
         stamps += [row["created_at"] for row in self.events[-1:]]
         self.people.now = max([self.people.now, *stamps])
@@ -214,9 +216,11 @@ class AmoCrmTwin(TwinVendor):
         def rows() -> Iterable[Row]:
             return (row for row in table.values() if bool(row.get("is_deleted")) == deleted)
 
+        with_all = rest != "leads" or "contacts" in request.one("with").split(",")
+        show = dict if with_all else _without_contacts
         try:
             found = self.lists.rows(listing, request, rows, self.filters_on)
-            return page_of(listing, request, found, repeats=self.repeats)
+            return page_of(listing, request, found, repeats=self.repeats, show=show)
         except ListFault as fault:
             return problem(400, "Bad Request", str(fault))
 
@@ -230,7 +234,7 @@ class AmoCrmTwin(TwinVendor):
         lead = self.tables["leads"].get(int(lead_id))
         if lead is None or lead.get("is_deleted"):
             return Response(204)
-        return Response(200, lead, {"Content-Type": JSON})
+        return Response(200, _without_contacts(lead), {"Content-Type": JSON})
 
     def _account(self, request: Request) -> Response:
         (account,) = self.tables["account"].values()
@@ -328,6 +332,12 @@ class AmoCrmTwin(TwinVendor):
 
 
 _HTML = {"Content-Type": "text/html"}
+
+
+def _without_contacts(lead: Row) -> Row:
+    """A lead as it is shown to whoever does not ask for its contacts."""
+    told = {name: rows for name, rows in lead.get("_embedded", {}).items() if name != "contacts"}
+    return {**lead, "_embedded": told}
 
 
 def _read(request: Request) -> Any:

@@ -86,13 +86,19 @@ class Lists:
 
 
 def page_of(
-    listing: Listing, request: Request, rows: list[Row], *, repeats: bool = False
+    listing: Listing,
+    request: Request,
+    rows: list[Row],
+    *,
+    repeats: bool = False,
+    show: Callable[[Row], Row] = dict,
 ) -> Response:
-    """One page of rows, with links to its neighbours."""
+    """One page of rows, with links to its neighbours; `show` is how each is shown."""
     limit, page = limit_of(listing, request), max(1, int(request.one("page", "1")))
     shown = page - 1 if repeats and page > 2 else page
     start = (shown - 1) * limit
-    return shown_page(listing, request, rows[start : start + limit], len(rows) > page * limit)
+    told = [show(row) for row in rows[start : start + limit]]
+    return shown_page(listing, request, told, len(rows) > page * limit)
 
 
 def shown_page(listing: Listing, request: Request, rows: list[Row], more: bool) -> Response:

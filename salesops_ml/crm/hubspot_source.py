@@ -70,7 +70,7 @@ def feeds(source: HubSpotSource, *, pace_book: Path | None = None) -> Sequence[F
         quotes = Pass(account, "quotes", PROPERTIES["quotes"], last["quotes"], tie=_QUOTE)
         found += [*_records(quotes), _tied(_QUOTE, [quotes])]
     found += small.optional()
-    return [replace(feed, close=account.door.close) for feed in found]
+    return [replace(feed, close=feed.close or account.door.close) for feed in found]
 
 
 def _deals(account: Account, source: HubSpotSource, last: dict[str, datetime | None]) -> list[Feed]:
@@ -94,7 +94,9 @@ def _activities(account: Account, last: dict[str, datetime | None]) -> list[Feed
 
 
 def _records(one: Pass) -> list[Feed]:
-    return [Feed(one.kind, ("id",), one.records, cursor=MODIFIED, deleted="archived")]
+    return [
+        Feed(one.kind, ("id",), one.records, cursor=MODIFIED, deleted="archived", close=one.close)
+    ]
 
 
 def _tied(tie: Tie, passes: Sequence[Pass]) -> Feed:

@@ -34,6 +34,8 @@ _KINDS = {"expected_close_date": "date", "service_start": "date", "term_months":
           "forecast_category": "select"}  # fmt: skip
 _START = {"deal": 10_000_000, "account": 20_000_000, "rep": 300_000, "activity": 40_000_000,
           "quote": 50_000_000}  # fmt: skip
+_CONTACT = 50_000_000
+"""What a lead's id and its main contact's differ by."""
 _PIPELINE, _STATUS, _FIELD, _REASON = 7_000_000, 30_000_000, 600_000, 800_000
 _TASK_TYPES = {"task": (1, "FOLLOW_UP"), "meeting": (2, "MEETING"), "call": (3, "CALL"),
                "email": (4, "LETTER"), "demo": (5, None), "internal": (6, None)}  # fmt: skip
@@ -105,7 +107,8 @@ def amocrm_rows(world: CanonicalTables) -> Rows:
 
     Returns:
         Rows of account, leads, events, pipelines (their statuses within), loss_reasons, lead_fields,
-        company_fields, users, companies, tasks and notes.
+        company_fields, users, companies, tasks, notes and contact_notes: every other call hangs on the
+        lead's main contact, as telephony does it.
     """
     tables = {name: table.to_pylist() for name, table in world.tables.items()}
     extra = {attribute.name: attribute.column for attribute in world.attributes}
@@ -204,7 +207,7 @@ class _Leads:
     def row(self, deal: Row, moves: list[Row]) -> Row:
         stage = [move["value"] for move in moves if move["field"] == STAGE][-1]
         last = max(move["at"] for move in moves)
-        company = deal["account_id"]
+        company, contact = deal["account_id"], int(deal["deal_id"]) + _CONTACT
         return {
             "id": int(deal["deal_id"]), "name": f"Deal {deal['deal_id']}",
             "price": int(deal["amount"] or 0), "responsible_user_id": _number(deal["rep_id"]),
@@ -215,7 +218,8 @@ class _Leads:
             "updated_at": seconds(max(last, deal["closed_at"] or last)),
             "closed_at": seconds(deal["closed_at"]), "closest_task_at": None, "is_deleted": False,
             "custom_fields_values": self._custom(deal) or None, "score": None,
-            "_embedded": {"tags": [], "companies": [] if company is None else [{"id": int(company)}]},
+            "_embedded": {"tags": [], "companies": [] if company is None else [{"id": int(company)}],
+                          "contacts": [{"id": contact, "is_main": True}]},
         }  # fmt: skip
 
     def _custom(self, deal: Row) -> list[Row]:
@@ -312,7 +316,7 @@ def _company(row: Row, fields: Mapping[str, Row]) -> Row:
 
 
 def _tasks_and_notes(activities: Iterable[Row]) -> Rows:
-    found: Rows = {"tasks": [], "notes": []}
+    found: Rows = {"tasks": [], "notes": [], "contact_notes": []}
     for row in activities:
         name, _, number = row["activity_id"].partition("-")
         at, minutes = seconds(row["at"]), row["duration_minutes"]
@@ -330,7 +334,9 @@ def _tasks_and_notes(activities: Iterable[Row]) -> Rows:
         else:
             params = {"duration": length, "call_result": row["outcome"]}
             kind = "call_out" if row["kind"] == "call" else "amomail_message"
-            found["notes"].append(
-                {**shared, "entity_id": int(row["deal_id"]), "note_type": kind, "params": params}
+            of_contact = kind == "call_out" and int(number) % 2 == 0
+            entity = int(row["deal_id"]) + (_CONTACT if of_contact else 0)
+            found["contact_notes" if of_contact else "notes"].append(
+                {**shared, "entity_id": entity, "note_type": kind, "params": params}
             )
     return found

@@ -54,7 +54,8 @@ def world_rows(deals: int, *, activities: int | None = None) -> Rows:
     """The company's records, to be changed at will."""
     rows = {name: [_copied(row) for row in told] for name, told in _rows(deals).items()}
     if activities is not None:
-        rows["tasks"], rows["notes"] = rows["tasks"][:activities], rows["notes"][:activities]
+        for name in ("tasks", "notes", "contact_notes"):
+            rows[name] = rows[name][:activities]
     return rows
 
 
@@ -90,7 +91,7 @@ class AmoEdits:
     """What people and software do in an account, drawn at random."""
 
     kinds = ("create", "move", "price", "owner", "custom", "close_day", "delete", "restore", "merge",
-             "rename", "task", "bot", "own_write")  # fmt: skip
+             "rename", "task", "call", "bot", "own_write")  # fmt: skip
 
     def __init__(self, twin: AmoCrmTwin, seed: int) -> None:
         self.twin, self.rng = twin, random.Random(seed)
@@ -157,6 +158,18 @@ class AmoEdits:
         at = self.twin.people.tick()
         told = {"entity_id": lead["id"], "entity_type": "leads", "updated_at": at}
         self.twin.put({"tasks": [{**task, **told}]})
+
+    def _call(self, lead: Row, by: int) -> None:
+        """A call with a lead's contact."""
+        calls, at = self.twin.tables["contact_notes"], self.twin.people.tick()
+        (contact,) = lead["_embedded"]["contacts"]
+        fresh = {
+            "id": max(calls) + 1,
+            "entity_id": contact["id"],
+            "created_at": at,
+            "updated_at": at,
+        }
+        self.twin.put({"contact_notes": [{**self.rng.choice(list(calls.values())), **fresh}]})
 
     def _bot(self, lead: Row, by: int) -> None:
         """Software edits a field that people edit too."""

@@ -19,16 +19,23 @@ def unlike_state(twin: AmoCrmTwin, tables: Mapping[str, Any]) -> dict[str, int]:
     told = twin.tables
     expected = {
         "leads": {str(row["id"]): _lead(row) for row in told["leads"].values()},
+        "lead_contacts": {
+            str(row["id"]): {"contact_id": row["_embedded"]["contacts"][0]["id"]}
+            for row in told["leads"].values()
+        },
         "lead_events": {row["id"]: _event(row) for row in twin.events},
         "companies": {str(row["id"]): _company(row) for row in told["companies"].values()},
         "tasks": {f"task-{row['id']}": _task(row) for row in told["tasks"].values()},
         "lead_notes": {f"note-{row['id']}": _note(row) for row in told["notes"].values()},
+        "contact_notes": {
+            f"note-{row['id']}": _note(row, "contact_id") for row in told["contact_notes"].values()
+        },
     }
     counts = {}
     for name, rows in expected.items():
         landed = tables[name].to_pyarrow()
         columns = {column: landed[column].to_pylist() for column in landed.column_names}
-        key = "activity_id" if "activity_id" in columns else "id"
+        key = next(key for key in ("activity_id", "id", "deal_id") if key in columns)
         place = {value: at for at, value in enumerate(columns[key])}
         assert len(place) == landed.num_rows == len(rows), name
         for record_id, row in rows.items():
@@ -120,10 +127,10 @@ def _task(row: Row) -> Row:
     }  # fmt: skip
 
 
-def _note(row: Row) -> Row:
+def _note(row: Row, entity: str = "deal_id") -> Row:
     seconds = row["params"]["duration"]
     return {
-        "deal_id": row["entity_id"], "rep_id": row["responsible_user_id"],
+        entity: row["entity_id"], "rep_id": row["responsible_user_id"],
         "kind": "call" if row["note_type"].startswith("call") else "email",
         "minutes": seconds / 60 if seconds else None, "outcome": row["params"]["call_result"],
         "at": _moment(row["created_at"]), "updated_at": row["updated_at"],

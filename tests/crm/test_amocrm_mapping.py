@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 
 from salesops_ml.crm.amocrm_mapping import map_amocrm, tracked
-from salesops_ml.crm.amocrm_rows import event_row, lead_row
+from salesops_ml.crm.amocrm_rows import contact_of, event_row, lead_row, note_row
 from salesops_ml.crm.twin_world_amocrm import ZONE
 from salesops_ml.crm.vendors import Surroundings
 from salesops_ml.crm_settings import AmoCrmSource
+from salesops_ml.errors import SourceError
 from tests.crm.test_vendor_mappings import tables
 
 AROUND = Surroundings("EUR", "UTC", date(2026, 3, 31))
 BEGUN = 1_772_366_400
-"""2026-03-01, noon UTC."""
+"""Noon of 2026-03-01, UTC."""
 STATUSES = [
     {"stage": "1:10", "id": 10, "pipeline_id": 1, "name": "Offer", "sort": 10},
     {"stage": "1:142", "id": 142, "pipeline_id": 1, "name": "Won", "sort": 20},
@@ -94,6 +95,47 @@ def test_robots_move_deals_in_nobodys_name_and_can_be_left_out(software: Any, mo
     done = mapped({**LEAD, "status_id": 142}, [robot], integration_users=software)
     assert len(done["stage_events"]) == moves
     assert {row["rep_id"] for row in done["stage_events"]} <= {"5", None}
+
+
+def test_a_call_with_a_contact_is_of_the_lead_that_was_open_then() -> None:
+    day = 86_400
+    leads = [{**LEAD, "id": 1, "status_id": 143, "closed_at": BEGUN + 3 * day},
+             {**LEAD, "id": 2, "created_at": BEGUN + 5 * day},
+             {**LEAD, "id": 3, "created_at": BEGUN + 9 * day, "is_deleted": True}]  # fmt: skip
+    contacts = {
+        "_embedded": {"contacts": [{"id": 8, "is_main": False}, {"id": 9, "is_main": True}]}
+    }
+    calls = [
+        note_row({"id": n, "entity_id": 9, "note_type": "call_in", "created_at": BEGUN + n * day,
+                  "updated_at": BEGUN, "params": {"duration": 90, "call_status": 4},
+                  "responsible_user_id": 5}, "contact_id")
+        for n in (-1, 1, 4, 6, 10)
+    ]  # fmt: skip
+    options = AmoCrmSource.model_validate(
+        {"type": "amocrm", "url": "https://x.kommo.com", "token": "env:T"}
+    )
+    rows = tables(
+        leads=[{**lead_row(lead, [], ZONE), "gone": lead.get("is_deleted")} for lead in leads],
+        lead_contacts=[contact_of({**lead, **contacts}) for lead in leads],
+        contact_notes=calls, statuses=STATUSES,
+    )  # fmt: skip
+    told = map_amocrm(rows, options, AROUND)["activities"].to_pyarrow().to_pylist()
+    assert {row["activity_id"]: row["deal_id"] for row in told} == {
+        "note--1": None, "note-1": "1", "note-4": "1", "note-6": "2", "note-10": "2"
+    }  # fmt: skip
+    assert {(r["kind"], r["duration_minutes"], r["outcome"]) for r in told} == {
+        ("call", 1.5, "talked")
+    }
+
+
+def test_money_that_is_not_the_companys_is_told() -> None:
+    rows = tables(leads=[lead_row(LEAD, [], ZONE)], statuses=STATUSES,
+                  account=[{"id": 1, "currency": "RUB"}])  # fmt: skip
+    options = AmoCrmSource.model_validate(
+        {"type": "amocrm", "url": "https://x.kommo.com", "token": "env:T"}
+    )
+    with pytest.raises(SourceError, match=r"base_currency` is EUR.*counts in RUB.*set it to RUB"):
+        map_amocrm(rows, options, AROUND)
 
 
 def test_other_statuses_can_end_deals() -> None:
