@@ -73,12 +73,13 @@ def from_hubspot(properties: dict[str, Any]) -> Score:
     """A score as it stands in HubSpot.
 
     Example:
-        >>> from_hubspot({"salesops_scored_at": "2026-03-01T12:00:00Z"}).scored_at
-        datetime.datetime(2026, 3, 1, 12, 0)
+        >>> told = {"salesops_scored_at": "2026-03-01T12:00:00Z", "salesops_close_p50": "1772323200000"}
+        >>> from_hubspot(told).scored_at, from_hubspot(told).close_p50
+        (datetime.datetime(2026, 3, 1, 12, 0), datetime.date(2026, 3, 1))
     """
     given = {name: properties.get(name) or None for name in FIELDS}
-    at = given[SCORED_AT]
-    return score_of({**given, SCORED_AT: None if at is None else moment_of(at)})
+    moments = {name: moment_of(given[name]) for name in (CLOSE, SCORED_AT) if given[name]}
+    return score_of(given | moments)
 
 
 def _fitting(text: str | None) -> str:
