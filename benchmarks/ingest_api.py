@@ -30,6 +30,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "crm")]
+
+from salesops_ml.crm.twin_world_amocrm import COMPANY_FIELDS  # noqa: E402
+
 DEALS = 50_000
 
 
@@ -58,6 +61,10 @@ VENDORS = {
     "hubspot": Vendor(
         "hubspot_plug", "HubSpotEdits", "deals",
         {"calls_per_10_seconds": 100_000, "searches_a_second": 5_000}, 10.0,
+    ),
+    "amocrm": Vendor(
+        "amocrm_plug", "AmoCrmEdits", "leads",
+        {"calls_per_second": 50, "account_fields": COMPANY_FIELDS}, 7.0,
     ),
 }  # fmt: skip
 

@@ -4,55 +4,27 @@ from __future__ import annotations
 
 import random
 from copy import deepcopy
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from salesops_ml.crm.amocrm_twin import AmoCrmTwin
 from salesops_ml.crm.twin_server import TwinServer
 from salesops_ml.crm.twin_world import Row, Rows
-from salesops_ml.crm.twin_world_amocrm import (
-    AMOCRM_FIELDS,
-    COMPANY_FIELDS,
-    amocrm_rows,
-    with_amocrm_ids,
-)
-from salesops_ml.schema import CanonicalTables
+from salesops_ml.crm.twin_world_amocrm import COMPANY_FIELDS
 from salesops_ml.settings import Settings, parse
-from salesops_ml.source_settings import SyntheticSource
-from salesops_ml.synthetic import generate, parameters_from
-from tests.crm.amocrm_plug import connection
-from tests.crm.crm_desk import CrmDesk
+from tests.crm.amocrm_plug import PACE, connection
+from tests.crm.crm_desk import CrmDesk, source, vendor_rows
 
 BOT = 999_999
 """The user that the twin's token stands for."""
-PACE = 50
-SOURCE: dict[str, Any] = {
-    "custom_fields": {
-        "campaign": {"column": "CAMPAIGN", "known": "at_creation"},
-        "competitor": {"column": "COMPETITOR", "known": "over_time"},
-        "signed_by": {"column": "SIGNED_BY", "known": "at_close"},
-    },
-    "canonical_fields": AMOCRM_FIELDS,
-    "account_fields": COMPANY_FIELDS,
-    "calls_per_second": PACE,
-}
-
-
-@cache
-def company(deals: int) -> CanonicalTables:
-    """The synthetic company as far as amoCRM can hold it."""
-    return with_amocrm_ids(generate(parameters_from(SyntheticSource(deals=deals))))
-
-
-@cache
-def _rows(deals: int) -> Rows:
-    return amocrm_rows(company(deals))
+SOURCE = source("amocrm", account_fields=COMPANY_FIELDS, calls_per_second=PACE)
 
 
 def world_rows(deals: int, *, activities: int | None = None) -> Rows:
     """The company's records, to be changed at will."""
-    rows = {name: [_copied(row) for row in told] for name, told in _rows(deals).items()}
+    rows = {
+        name: [_copied(row) for row in told] for name, told in vendor_rows("amocrm", deals).items()
+    }
     if activities is not None:
         for name in ("tasks", "notes", "contact_notes"):
             rows[name] = rows[name][:activities]

@@ -22,6 +22,7 @@ from salesops_ml.crm.twin_world import (
     with_hubspot_ids,
     with_salesforce_ids,
 )
+from salesops_ml.crm.twin_world_amocrm import AMOCRM_FIELDS, amocrm_rows, with_amocrm_ids
 from salesops_ml.crm.twin_world_bitrix24 import BITRIX24_FIELDS, bitrix24_rows, with_bitrix24_ids
 from salesops_ml.crm.twin_world_hubspot import HUBSPOT_FIELDS, hubspot_rows
 from salesops_ml.schema import CanonicalTables
@@ -46,14 +47,24 @@ CUSTOM = {
         "campaign": {"column": "UF_CRM_CAMPAIGN", "known": "at_creation"},
         "signed_by": {"column": "ufCrmSignedBy", "known": "at_close"},
     },
+    "amocrm": {
+        "campaign": {"column": "CAMPAIGN", "known": "at_creation"},
+        "competitor": {"column": "COMPETITOR", "known": "over_time"},
+        "signed_by": {"column": "SIGNED_BY", "known": "at_close"},
+    },
 }
 FIELDS = {
     "salesforce": SALESFORCE_FIELDS, "hubspot": HUBSPOT_FIELDS, "bitrix24": BITRIX24_FIELDS,
+    "amocrm": AMOCRM_FIELDS,
 }  # fmt: skip
 IDS = {
     "salesforce": with_salesforce_ids, "hubspot": with_hubspot_ids, "bitrix24": with_bitrix24_ids,
+    "amocrm": with_amocrm_ids,
 }  # fmt: skip
-ROWS = {"salesforce": salesforce_rows, "hubspot": hubspot_rows, "bitrix24": bitrix24_rows}
+ROWS = {
+    "salesforce": salesforce_rows, "hubspot": hubspot_rows, "bitrix24": bitrix24_rows,
+    "amocrm": amocrm_rows,
+}  # fmt: skip
 
 
 @cache

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from salesops_ml.crm.twin_world import Row, Rows, iso
+from salesops_ml.crm.twin_world_amocrm import event_id, seconds
 from salesops_ml.crm.twin_world_hubspot import stamp
 
 BOT = "005BOT000000000"
@@ -236,3 +237,30 @@ class HubSpotEdits:
 
     def _bot(self, deal: Row) -> None:
         self._set(deal, "amount", str(self.rng.randint(100_000, 200_000)), BOT_APP)
+
+
+class AmoCrmEdits:
+    """Prices changed in an account's rows, each with its event; `amocrm_desk` has all other edits."""
+
+    def __init__(self, rows: Rows, seed: int) -> None:
+        self.rows, self.rng, self.clock = rows, random.Random(seed), NOW
+        self.changed: Rows = {"leads": [], "events": []}
+        self.number = 0
+
+    def take(self) -> Rows:
+        """Changed rows by table."""
+        done, self.changed = self.changed, {"leads": [], "events": []}
+        return done
+
+    def change_amount(self, deal: Row) -> None:
+        """Another price for a lead."""
+        self.number += 1
+        at, before = seconds(self.clock) or 0, deal["price"]
+        deal |= {"price": before + self.rng.randint(1, 90_000), "updated_at": at}
+        told = [[{"sale_field_value": {"sale": price}}] for price in (before, deal["price"])]
+        self.changed["leads"].append(deal)
+        self.changed["events"].append(
+            {"id": event_id(at, self.number), "type": "sale_field_changed", "entity_id": deal["id"],
+             "entity_type": "lead", "created_by": deal["created_by"], "created_at": at,
+             "value_before": told[0], "value_after": told[1]}
+        )  # fmt: skip

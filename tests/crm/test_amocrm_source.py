@@ -23,10 +23,10 @@ from salesops_ml.crm_settings import AmoCrmSource
 from salesops_ml.errors import RemoteError, SourceError, Throttled
 from salesops_ml.schema import CanonicalTables, conform
 from tests.crm.amocrm_by_hand import by_hand
-from tests.crm.amocrm_desk import BOT, PACE, AmoDesk, AmoEdits, company, small, world_rows
-from tests.crm.amocrm_plug import connection
-from tests.crm.amocrm_state import unlike_state
-from tests.crm.crm_desk import LOADED_AT
+from tests.crm.amocrm_desk import BOT, AmoDesk, AmoEdits, small, world_rows
+from tests.crm.amocrm_plug import PACE, connection, state
+from tests.crm.crm_desk import LOADED_AT, company
+from tests.crm.landed_state import refuse_unlike
 from tests.crm.test_crm_incremental import refuse_unequal
 
 ANN = 300_005
@@ -55,7 +55,7 @@ def test_a_full_load_is_the_twins_state_field_by_field(tmp_path: Path) -> None:
         desk.ingest()
         assert twin.report()["above_limit"] == 0
         with landed_tables(landing_path(desk.warehouse)) as tables:
-            counts = unlike_state(vendor, tables)
+            counts = refuse_unlike(tables, state(vendor))
     assert counts["leads"] == 500
     assert counts["lead_events"] == len(vendor.events) > 3_000
 
@@ -64,7 +64,7 @@ def test_a_company_is_the_company_again_field_by_field(tmp_path: Path) -> None:
     with TwinServer(AmoCrmTwin(world_rows(100), calls_per_second=PACE)) as twin:
         desk = AmoDesk(tmp_path, twin)
         assert desk.ingest().rejects == 0
-        world = company(100)
+        world = company("amocrm", 100)
         deals = world.tables["deals"].drop_columns("amount_base")
         bare = CanonicalTables(
             {**world.tables, "deals": deals}, world.rejects.slice(0, 0), world.attributes

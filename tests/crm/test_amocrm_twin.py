@@ -17,7 +17,8 @@ import pytest
 
 from salesops_ml.crm.amocrm_twin import TOKEN, AmoCrmTwin
 from salesops_ml.crm.twin_server import TwinServer, make_twin
-from tests.crm.amocrm_desk import PACE, world_rows
+from tests.crm.amocrm_desk import world_rows
+from tests.crm.amocrm_plug import PACE
 from tests.needs import missing
 
 try:
