@@ -69,6 +69,8 @@ def ingest_crm(
         part = None
         if mark is not None:
             counts = changes_since(landing_path(settings.warehouse), mark)
+            if not any(counts.values()) and _photographed(settings, ingested_at):
+                return False
             part = narrowed(tables, vendor.shape(source), counts, since=mark)
         if part is not None:
             changed = _in_part(settings, source, vendor, tables, part, around, ingested_at, landed)
@@ -155,8 +157,6 @@ def _in_part(
 ) -> bool | None:
     """Only the deals of `part` mapped and put in place; None where all must be mapped after all."""
     folder = book_folder(settings.warehouse)
-    if part.nothing and (folder / f"{at.date().isoformat()}.parquet").exists():
-        return False
     mapped = vendor.mapping(part.tables, source, around)
     wanted = {name: table for name, table in mapped.items() if name not in part.untouched}
     draft = draft_of(wanted, source)
@@ -170,6 +170,10 @@ def _in_part(
         return None
     return write_part(settings.warehouse, done, part, today=today.drop_columns([TAKEN_AT]),
                       at=at, number=landed.number)  # fmt: skip
+
+
+def _photographed(settings: Settings, at: datetime) -> bool:
+    return (book_folder(settings.warehouse) / f"{at.date().isoformat()}.parquet").exists()
 
 
 def _around(settings: Settings, at: datetime) -> Surroundings:

@@ -31,14 +31,12 @@ class Narrowed:
         deals: ids of the deals, gone ones among them.
         own: canonical table -> ids of its rows that changed, whatever deal they belong to.
         untouched: canonical tables that did not change, and need not be computed.
-        nothing: no row of any table changed.
     """
 
     tables: dict[str, ir.Table]
     deals: list[str]
     own: dict[str, list[str]]
     untouched: frozenset[str]
-    nothing: bool
 
 
 def narrowed(
@@ -63,7 +61,7 @@ def narrowed(
         return None
     own = {name: part.changed(sources, key) for name, (sources, key) in shape.own.items()}
     still = frozenset({"accounts", "reps"} - {apart[name] for name in moved & apart.keys()})
-    return Narrowed(part.rows_of(ids), sorted(ids), own, still, not moved)
+    return Narrowed(part.rows_of(ids), sorted(ids), own, still)
 
 
 class _Part:

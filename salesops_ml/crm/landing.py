@@ -1,7 +1,8 @@
 """The landing: a CRM's own tables as they were last read, kept beside the warehouse.
 
 A feed brings the rows of one table; `dlt` merges them by key into a DuckDB file of our own, which
-keeps how far each feed has come. All feeds land together or none does: the work is done on a copy,
+keeps how far each feed has come; a few rows of known columns are merged by plain SQL, to the same end.
+All feeds land together or none does: the work is done on a copy,
 which takes the file's place at the end. Values land as
 text, so that a field that changes its kind at the vendor breaks no load; the mapping reads them.
 

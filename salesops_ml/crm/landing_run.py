@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from salesops_ml.crm.landed_text import text_rows
 from salesops_ml.crm.landing_book import DATASET, DELETED, LOAD, ROW, columns_of, squashed
+from salesops_ml.crm.landing_merge import SMALL, merged_plainly
 from salesops_ml.errors import SalesOpsError, SourceError
 
 Page: TypeAlias = list[dict[str, Any]] | pa.Table
@@ -37,6 +38,10 @@ class Feed:
         cursor: the column that grows with each change; None where there is none.
         whole: each read brings every row there is, so what no longer comes is deleted.
         deleted: the column that is true (or holds a time) in rows that were deleted.
+        beyond: as `read`, but rows above the cursor alone; with `tally` it spares reading all rows at
+            the cursor once more where none has come.
+        tally: how many rows there are above a cursor and how many at it.
+        close: called when all feeds have been read; feeds may share it.
     """
 
     name: str
@@ -45,6 +50,9 @@ class Feed:
     cursor: str | None = None
     whole: bool = False
     deleted: str | None = None
+    beyond: Read | None = None
+    tally: Callable[[Any], tuple[int, int]] | None = None
+    close: Callable[[], None] | None = None
 
 
 class Counter:
@@ -80,10 +88,14 @@ class Counter:
         table = table.append_column(LOAD, pa.repeat(pa.scalar(self.number, pa.int64()), len(rows)))
         return table.append_column(ROW, rows).append_column(DELETED, deleted)
 
+    @property
+    def no_keys(self) -> pa.Table:
+        """No rows, with the columns of a key."""
+        return pa.schema([(name, pa.string()) for name in self.feed.key]).empty_table()
+
     def keys(self) -> pa.Table:
         """The keys of all rows that a whole read brought."""
-        schema = pa.schema([(name, pa.string()) for name in self.feed.key])
-        return pa.concat_tables([schema.empty_table(), *self._keys])
+        return pa.concat_tables([self.no_keys, *self._keys])
 
     def _advance(self, page: Page, cursor: str) -> None:
         if isinstance(page, pa.Table):
@@ -124,27 +136,55 @@ def bring(
     try:
         seen = _Seen(before)
         with closing(seen):
-            started = {name: _begun(_unseen(counter, seen)) for name, counter in counters.items()}
-            busy = {name: pages for name, pages in started.items() if pages is not None}
-            if busy:
-                _run({counters[name].feed: pages for name, pages in busy.items()}, fresh)
+            pages = {counter.feed: _unseen(counter, seen) for counter in counters.values()}
+            first, rest = _first_rows(pages)
+            small = before is not None and not rest and merged_plainly(first, fresh)
+            if first and not small:
+                _run({feed: chain(held, rest.get(feed, ())) for feed, held in first.items()}, fresh)
     except Exception as error:
         raise _ours(error, place) from error
+    finally:
+        for close in {feed.close for feed in feeds if feed.close is not None}:
+            close()
     return counters
 
 
-def _begun(pages: Iterator[pa.Table]) -> Iterator[pa.Table] | None:
-    """The pages, of which the first has been read; None where there is none."""
-    first = next(pages, None)
-    return None if first is None else chain([first], pages)
+def _first_rows(
+    pages: Mapping[Feed, Iterator[pa.Table]],
+) -> tuple[dict[Feed, list[pa.Table]], dict[Feed, Iterator[pa.Table]]]:
+    """Pages of each feed that brings any, as many as a small load has; and those that have more."""
+    held: dict[Feed, list[pa.Table]] = {}
+    rest, rows = {}, 0
+    for feed, coming in pages.items():
+        for page in coming:
+            held.setdefault(feed, []).append(page)
+            rows += page.num_rows
+            if rows > SMALL:
+                rest[feed] = coming
+                break
+    return held, rest
 
 
 def _unseen(counter: Counter, seen: _Seen) -> Iterator[pa.Table]:
-    for page in counter.feed.read(counter.since):
+    """The rows that did not land word for word; those at the cursor only where one of them is new."""
+    feed, since = counter.feed, counter.since
+    if since is not None and feed.beyond is not None and feed.tally is not None:
+        above, at = feed.tally(since)
+        moved = []
+        for page in feed.beyond(since) if above else ():
+            if len(page):
+                moved.append(counter.prepared(page))
+                yield from _some(seen.without_known(counter, moved[-1]))
+        if at == seen.standing(counter, moved):
+            return
+    for page in feed.read(since):
         if len(page):
-            fresh = seen.without_known(counter, counter.prepared(page))
-            if fresh.num_rows:
-                yield fresh
+            yield from _some(seen.without_known(counter, counter.prepared(page)))
+
+
+def _some(rows: pa.Table) -> Iterator[pa.Table]:
+    if rows.num_rows:
+        yield rows
 
 
 class _Seen:
@@ -170,12 +210,34 @@ class _Seen:
         same = [f'p."{name}" IS NOT DISTINCT FROM o."{landed[squashed(name)]}"' for name in names]
         same += [f'o."{name}" IS NULL' for short, name in landed.items() if short not in told]
         self._raw.register("page", page)
+        near = " AND ".join(f'o."{landed[squashed(key)]}" = p."{key}"' for key in feed.key)
         rows = self._raw.execute(
-            f'SELECT p.* FROM page p ANTI JOIN {DATASET}."{table}" o ON {" AND ".join(same)} '
-            f"ORDER BY p.{ROW}"
+            f'WITH near AS (SELECT o.* FROM {DATASET}."{table}" o SEMI JOIN page p ON {near}) '
+            f"SELECT p.* FROM page p ANTI JOIN near o ON {' AND '.join(same)} ORDER BY p.{ROW}"
         ).to_arrow_table()
         self._raw.unregister("page")
         return rows
+
+    def standing(self, counter: Counter, moved: Sequence[pa.Table]) -> int | None:
+        """How many rows that landed at the last cursor stand there still, given those that moved on."""
+        feed = counter.feed
+        names = {
+            squashed(c): c for c in self._columns.get(self._names.get(squashed(feed.name), ""), ())
+        }
+        wanted = [squashed(str(feed.cursor)), *map(squashed, feed.key)]
+        if self._raw is None or any(name not in names for name in wanted):
+            return None
+        at = text_rows(pa.table({"at": [counter.since]}), feed.name, ())["at"][0].as_py()
+        keys = pa.concat_tables([counter.no_keys, *(page.select(list(feed.key)) for page in moved)])
+        self._raw.register("moved", keys)
+        same = " AND ".join(f'm."{key}" = o."{names[squashed(key)]}"' for key in feed.key)
+        row = self._raw.execute(
+            f'SELECT count(*) FROM {DATASET}."{self._names[squashed(feed.name)]}" o '
+            f'ANTI JOIN moved m ON {same} WHERE o."{names[wanted[0]]}" = ?',
+            [at],
+        ).fetchone()
+        self._raw.unregister("moved")
+        return int(row[0]) if row else None
 
     def close(self) -> None:
         if self._raw is not None:
@@ -198,6 +260,7 @@ def _run(pages: Mapping[Feed, Iterator[pa.Table]], fresh: Path) -> None:
 def _dlt() -> Any:
     """dlt, which reports nothing to anyone and says nothing that is not an error."""
     os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+    os.environ["LOAD__TRUNCATE_STAGING_DATASET"] = "true"
     os.environ.setdefault("RUNTIME__LOG_LEVEL", "ERROR")
     import dlt
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -39,7 +41,8 @@ def feeds(source: SqlSource) -> Sequence[Feed]:
     Raises:
         SourceError: the warehouse cannot be reached, or lacks a table that nothing can be read without.
     """
-    with _connected(source) as connection:
+    with ExitStack() as opened:
+        connection = opened.enter_context(_connected(source))
         names = _names(connection, source)
         if source.layout == "canonical":
             return _canonical_feeds(source, connection, names)
@@ -49,8 +52,9 @@ def feeds(source: SqlSource) -> Sequence[Feed]:
             for vendor_name, table in layout.tables.items()
             if (there := _there(source, vendor_name, table, names))
         ]
-    _check_needed(source, layout, {feed.name for feed in found}, names)
-    return found
+        _check_needed(source, layout, {feed.name for feed in found}, names)
+        held = opened.pop_all()
+    return [replace(feed, close=held.close) for feed in found]
 
 
 def _there(
@@ -92,20 +96,30 @@ def _feed(
     columns = [_table(connection, source, name).columns for name in there]
     cursor = layout.cursor if all(layout.cursor in names for names in columns) else None
 
-    def read(since: Any) -> Iterator[pa.Table | list[dict[str, Any]]]:
+    def read(since: Any, *, beyond: bool = False) -> Iterator[pa.Table | list[dict[str, Any]]]:
         with _connected(source) as connection:
             for name in there:
-                rows = _selected(_table(connection, source, name), table, cursor, since)
-                for page in _pages(rows, source):
+                rows = _table(connection, source, name)
+                if cursor is not None and since is not None:
+                    rows = rows.filter(rows[cursor] > since if beyond else rows[cursor] >= since)
+                for page in _pages(_selected(rows, table), source):
                     yield _unnested(page, table, cursor) if table.nested else page
 
-    return Feed(vendor_name, table.key, read, cursor=cursor, whole=cursor is None, deleted=GONE)
+    def tally(since: Any) -> tuple[int, int]:
+        with _connected(source) as connection:
+            at = _table(connection, source, there[0])[cursor]
+            told = at.as_table().aggregate(above=(at > since).sum(), at=(at == since).sum())
+            row = told.to_pyarrow().to_pylist()[0]
+        return int(row["above"] or 0), int(row["at"] or 0)
+
+    feed = Feed(vendor_name, table.key, read, cursor=cursor, whole=cursor is None, deleted=GONE)
+    if cursor is None or table.nested:
+        return feed
+    return replace(feed, beyond=partial(read, beyond=True), tally=tally)
 
 
-def _selected(rows: ir.Table, table: LandedTable, cursor: str | None, since: Any) -> ir.Table:
-    """The rows synced since, under the vendor's names, and whether each is gone."""
-    if cursor is not None and since is not None:
-        rows = rows.filter(rows[cursor] >= since)
+def _selected(rows: ir.Table, table: LandedTable) -> ir.Table:
+    """Rows under the vendor's names, and whether each is gone."""
     loose = {squashed(name): name for name in table.key}
     loose |= {squashed(theirs): ours for theirs, ours in table.columns.items()}
     flags = [rows[name] for name in (*DELETED_FLAGS, *table.deleted) if name in rows.columns]

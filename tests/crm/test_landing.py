@@ -201,3 +201,76 @@ def test_many_small_loads_end_where_one_load_ends(tmp_path_factory, log, cuts) -
     for path in (small, whole):
         found = {key: row[:2] for key, row in held(path, "opportunity").items()}
         assert found == by_hand
+
+
+def counted(rows: list[Row], asked: list[str]) -> Feed:
+    """A feed of Arrow pages that can count, and notes what it is asked for."""
+
+    def told(kind: str, since: Any, found: list[Row]) -> Iterator[pa.Table]:
+        asked.append(kind)
+        if found:
+            yield pa.Table.from_pylist(found)
+
+    def read(since: Any) -> Iterator[pa.Table]:
+        return told("read", since, [r for r in rows if since is None or r["Mod"] >= since])
+
+    def beyond(since: Any) -> Iterator[pa.Table]:
+        return told("beyond", since, [r for r in rows if r["Mod"] > since])
+
+    def tally(since: Any) -> tuple[int, int]:
+        return sum(r["Mod"] > since for r in rows), sum(r["Mod"] == since for r in rows)
+
+    return Feed("Opportunity", ("Id",), read, cursor="Mod", deleted="IsDeleted", beyond=beyond,
+                tally=tally)  # fmt: skip
+
+
+@pytest.mark.parametrize("moment", [lambda n: n, lambda n: datetime(2026, 1, n + 1, 8, 0, 0, n)])
+def test_rows_at_the_cursor_are_read_again_only_where_one_of_them_is_new(tmp_path, moment) -> None:
+    path, asked = tmp_path / "w.landing.duckdb", []
+    rows = [deal(key, "x", moment(1)) for key in "abc"]
+    bring(path, counted(rows, asked))
+    bring(path, counted(rows, asked))
+    assert asked == ["read"]
+    rows[0] = deal("a", "y", moment(2))
+    bring(path, counted(rows, asked))
+    assert asked == ["read", "beyond"], "b and c still stand where they stood"
+    rows += [deal("d", "late", moment(2))]
+    bring(path, counted(rows, asked))
+    assert asked == ["read", "beyond", "read"]
+    rows[1], rows[3] = deal("b", "z", moment(3)), deal("d", "late", moment(2))
+    rows += [deal("e", "later", moment(2))]
+    bring(path, counted(rows, asked))
+    assert asked == ["read", "beyond", "read", "beyond", "read"], "one went on, another came"
+    assert {key: told[0] for key, told in held(path, "opportunity").items()} == {
+        "a": "y", "b": "z", "c": "x", "d": "late", "e": "later",
+    }  # fmt: skip
+
+
+def test_many_rows_and_few_land_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = [deal("a", "x", 1), deal("b", "x", 1)]
+    later = [deal("b", "y", 2), deal("c", "z", 2), deal("b", "w", 2), deal("a", "x", 3, gone=True)]
+    told = []
+    for name, small in (("few", 20_000), ("many", 1)):
+        monkeypatch.setattr("salesops_ml.crm.landing_run.SMALL", small)
+        path = tmp_path / name / "w.landing.duckdb"
+        bring(path, deals(first), users("u", "v"))
+        done = bring(path, deals(later), users("u", "w"))
+        told.append((done, held(path, "opportunity"), held(path, "user")))
+    assert told[0] == told[1]
+
+
+def test_a_closing_is_called_once_whatever_happens(tmp_path: Path) -> None:
+    closed: list[int] = []
+
+    def close() -> None:
+        closed.append(1)
+
+    def broken(_: Any) -> Iterator[list[Row]]:
+        raise SourceError("gone")
+
+    feeds = [Feed(name, ("Id",), lambda _: [[{"Id": "x"}]], close=close) for name in ("A", "B")]
+    bring(tmp_path / "w.landing.duckdb", *feeds)
+    assert len(closed) == 1
+    with pytest.raises(SourceError, match="gone"):
+        bring(tmp_path / "w.landing.duckdb", *feeds, Feed("C", ("Id",), broken, close=close))
+    assert len(closed) == 2
