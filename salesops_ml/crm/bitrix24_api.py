@@ -23,7 +23,7 @@ from salesops_ml.crm.http_door import Answer, HttpDoor
 from salesops_ml.crm.limits import Backoff, Clock, Limits, Window
 from salesops_ml.crm.secrets import mask, read_secret
 from salesops_ml.crm_settings import Bitrix24Source
-from salesops_ml.errors import NotSent, Refused, RemoteError, SourceError, Throttled
+from salesops_ml.errors import Ambiguous, NotSent, Refused, RemoteError, SourceError, Throttled
 
 PAGE = 50
 """Records that a list method gives a call."""
@@ -105,7 +105,7 @@ class Portal:
             told = self.write("batch", asked) if writes else self.call("batch", asked)
             result = told.get("result")
             if not isinstance(result, Mapping):
-                raise Refused(f"{self.place}: the answer to a batch holds no results")
+                raise Ambiguous(f"{self.place}: the answer to a batch holds no results")
             self._operating.note(method, [*named(result.get("result_time")).values()])
         return {name: named(result.get(name)) for name in ("result", "result_error")}
 
@@ -236,7 +236,7 @@ class Portal:
 
     def _checked(self, told: Any) -> Record:
         if not isinstance(told, dict):
-            raise Refused(f"{self.place}: the answer is no object; check `url`")
+            raise Ambiguous(f"{self.place}: the answer is no object; check `url`")
         return told
 
     def _explain(self, answer: Answer) -> RemoteError | None:

@@ -271,6 +271,11 @@ def test_an_answer_that_leaves_deals_out_is_not_believed(twin: TwinServer, porta
     portal._batch = lambda asked: {"result": {**run(asked)["result"], "result": []}}
     with pytest.raises(Ambiguous, match="does not tell of each deal"):
         target_of(twin).send(plan(3))
+    portal._batch = lambda asked: {"result": run(asked) and None}
+    with pytest.raises(Ambiguous, match="holds no results"):
+        target_of(twin).send(plan(3))
+    portal._batch = run
+    assert len(portal.ledger) == 3
 
 
 @pytest.mark.parametrize("seed", [1, 2])
