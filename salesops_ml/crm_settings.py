@@ -253,7 +253,7 @@ class AmoCrmSource(CrmSource):
         won_status: the status of won deals, in every pipeline.
         lost_status: the status of lost deals, in every pipeline.
         account_fields: what is known of accounts -> the field of companies that holds it.
-        calls_per_second: the account's limit for one integration.
+        calls_a_second: the account's limit for one integration.
         records_a_call: deals a write.
         calls_at_once: writes in flight.
     """
@@ -265,7 +265,7 @@ class AmoCrmSource(CrmSource):
     won_status: int = 142
     lost_status: int = 143
     account_fields: dict[str, str] = {}
-    calls_per_second: int = Field(7, ge=1, le=50)
+    calls_a_second: int = Field(7, ge=1, le=50)
     records_a_call: int = Field(250, ge=1, le=250)
     calls_at_once: int = Field(7, ge=1, le=25)
 

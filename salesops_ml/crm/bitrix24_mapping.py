@@ -38,6 +38,7 @@ from salesops_ml.crm.vendor_tables import (
     custom_columns,
     deal_type_words,
     in_pipelines,
+    stages_in_order,
     with_reason,
 )
 from salesops_ml.crm.vendors import Shape, Surroundings
@@ -186,16 +187,7 @@ def _stages(tables: Mapping[str, ir.Table], names: ir.Table) -> ir.Table:
         order=rows.number("SORT").fill_null(0), is_won=semantics == "S",
         is_closed=semantics.isin(["S", "F"]),
     )  # fmt: skip
-    table = table.left_join(names, table["_of"] == names["_pipeline_id"])
-    table = table.mutate(pipeline=ibis.coalesce(table["_pipeline"], table["_of"]))
-    in_pipeline = ibis.window(group_by="pipeline", order_by=["order", "stage_id"])
-    twins = table.count().over(ibis.window(group_by=["pipeline", "label"]))
-    label = ibis.coalesce(table.label, table.stage_id)
-    return table.select(
-        "stage_id", "pipeline", "is_won", "is_closed",
-        stage=ibis.ifelse(twins > 1, label + " (" + table.stage_id + ")", label),
-        position=ibis.row_number().over(in_pipeline),
-    )  # fmt: skip
+    return stages_in_order(table, names, key="stage_id", called="_pipeline")
 
 
 def _deals(world: _World, changes: ir.Table) -> ir.Table:

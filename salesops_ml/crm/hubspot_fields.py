@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from salesops_ml.crm.hubspot_api import moment_of
+from salesops_ml.crm.target import fitting
 from salesops_ml.scoring.fields import FIELDS, Score, score_of
 
 CHANCE, CLOSE, BAND, REASONS, SCORED_AT, VERSION = FIELDS
@@ -62,10 +63,10 @@ def to_hubspot(score: Score) -> dict[str, str]:
     return {
         CHANCE: "" if chance is None else f"{chance:.6f}".rstrip("0").rstrip("."),
         CLOSE: "" if score.close_p50 is None else score.close_p50.isoformat(),
-        BAND: _fitting(score.band),
-        REASONS: _fitting(score.reasons),
+        BAND: fitting(score.band, LONGEST_TEXT) or "",
+        REASONS: fitting(score.reasons, LONGEST_TEXT) or "",
         SCORED_AT: "" if at is None else f"{at.isoformat(timespec='seconds')}Z",
-        VERSION: _fitting(score.model_version),
+        VERSION: fitting(score.model_version, LONGEST_TEXT) or "",
     }
 
 
@@ -78,13 +79,5 @@ def from_hubspot(properties: dict[str, Any]) -> Score:
         (datetime.datetime(2026, 3, 1, 12, 0), datetime.date(2026, 3, 1))
     """
     given = {name: properties.get(name) or None for name in FIELDS}
-    moments = {name: moment_of(given[name]) for name in (CLOSE, SCORED_AT) if given[name]}
+    moments = {name: moment_of(told) for name in (CLOSE, SCORED_AT) if (told := given[name])}
     return score_of(given | moments)
-
-
-def _fitting(text: str | None) -> str:
-    """A text as HubSpot keeps it: no spaces around it, no longer than allowed, LF only."""
-    if text is None:
-        return ""
-    told = text.replace("\r\n", "\n").replace("\r", "\n").strip()
-    return told if len(told) <= LONGEST_TEXT else told[: LONGEST_TEXT - 3].rstrip() + "..."

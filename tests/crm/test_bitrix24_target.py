@@ -5,13 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from salesops_ml.crm.bitrix24_fields import OWN_FIELDS, from_bitrix24, to_bitrix24
 from salesops_ml.crm.bitrix24_target import Bitrix24Target
@@ -28,6 +27,7 @@ from salesops_ml.errors import Ambiguous, Refused, WriteBackError
 from salesops_ml.scoring.fields import Score
 from salesops_ml.scoring.plan import Change
 from tests.crm import killed_delivery
+from tests.crm.any_scores import any_scores
 from tests.crm.bitrix24_desk import PortalDesk, small
 from tests.crm.bitrix24_plug import QUICK, number_of, open_numbered_target, open_target
 from tests.crm.killed_delivery import AT, Plug
@@ -57,18 +57,9 @@ def target_of(twin: TwinServer, **more: Any) -> Bitrix24Target:
     return open_target(twin.url, clock=FAST, **more)
 
 
-texts = st.none() | st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=400)
-scores = st.builds(
-    Score,
-    st.none() | st.floats(0, 1).map(lambda p: round(p, 6)),
-    st.none() | st.dates(date(2000, 1, 1), date(2100, 1, 1)),
-    st.none() | st.sampled_from(["very low", "low", "medium", "high"]),
-    texts | st.just("$result[d1][item] says $result"),
-    st.none() | st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)).map(
-        lambda at: at.replace(microsecond=0)
-    ),
-    texts,
-)  # fmt: skip
+scores = any_scores | any_scores.map(
+    lambda score: replace(score, reasons="$result[d1][item] says $result")
+)
 
 
 def own_fields() -> dict[str, Field]:
