@@ -78,7 +78,7 @@ def from_hubspot(properties: dict[str, Any]) -> Score:
         (datetime.datetime(2026, 3, 1, 12, 0), datetime.date(2026, 3, 1))
     """
     given = {name: properties.get(name) or None for name in FIELDS}
-    moments = {name: moment_of(given[name]) for name in (CLOSE, SCORED_AT) if given[name]}
+    moments = {name: moment_of(told) for name in (CLOSE, SCORED_AT) if (told := given[name])}
     return score_of(given | moments)
 
 
