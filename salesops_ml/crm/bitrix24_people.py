@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import ibis
 import ibis.expr.types as ir
 
+from salesops_ml.crm.vendor_quotes import SAVED, as_known
 from salesops_ml.crm.vendor_rows import Rows, among, landed_rows
 from salesops_ml.crm.vendor_tables import rep_field, steady_since, with_reason
 from salesops_ml.crm_settings import Bitrix24Source
@@ -145,5 +146,6 @@ def quotes_of(tables: Tables, deals: Rows) -> dict[str, ir.Table]:
         "amount": kept.money("opportunity"),
         "sent_at": kept.moment("createdTime"),
         "status": ibis.ifelse(state.isin(list(QUOTE_WORDS)), state.substitute(QUOTE_WORDS), other),
+        SAVED: kept.moment("updatedTime"),
     }
-    return {"quotes": kept.table.select(**with_reason(chosen, kept))}
+    return {"quotes": as_known(kept.table.select(**with_reason(chosen, kept)))}

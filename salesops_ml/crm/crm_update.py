@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from salesops_ml.crm.crm_narrow import Narrowed
+from salesops_ml.crm.vendor_quotes import ANSWER
 from salesops_ml.errors import DataError
 from salesops_ml.schema import TABLES, CanonicalTables, conform
 from salesops_ml.warehouse import content_digest, database_path, workshop
@@ -104,7 +105,8 @@ def _of_part(raw: duckdb.DuckDBPyConnection, name: str, part: Narrowed) -> str:
     near = "t.deal_id IN (SELECT id FROM _deals)"
     if name not in _OWN_KEY:
         return near
-    ids = pa.array(part.own.get(name, []), pa.string())
+    own = part.own.get(name, [])
+    ids = pa.array([*own, *(key + ANSWER for key in own if name == "quotes")], pa.string())
     raw.register(f"_own_{name}", pa.table({"id": ids}))
     return f"({near} OR t.{_OWN_KEY[name]} IN (SELECT id FROM _own_{name}))"
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import ibis
 import ibis.expr.types as ir
 
+from salesops_ml.crm.vendor_quotes import ANSWER, SAVED, as_known
 from salesops_ml.crm.vendor_rows import Rows, among, landed_rows
 from salesops_ml.crm.vendor_tables import rep_field, steady_since, with_reason
 from salesops_ml.crm_settings import CrmSource
@@ -165,8 +166,10 @@ def quotes_of(tables: Tables, deals: Rows) -> dict[str, ir.Table]:
         "discount": rows.number("hs_discount_percentage") / 100,
         "sent_at": rows.moment("hs_createdate"),
         "status": rows.text("hs_status").lower().substitute(QUOTE_WORDS),
+        SAVED: ibis.coalesce(rows.moment("modified"), rows.moment("hs_lastmodifieddate")),
     }
-    table = rows.table.select(**with_reason(chosen, rows))
+    table = as_known(rows.table.select(**with_reason(chosen, rows)))
     links = standing_links(landed_rows(tables, "quote_deals").live, "quote_id", "deal_id")
     of_deals = _first_of(links, "quote_id", deals)
-    return {"quotes": table.inner_join(of_deals, table.quote_id == of_deals["_key"]).drop("_key")}
+    quote = table.quote_id.re_replace(f"{ANSWER}$", "")
+    return {"quotes": table.inner_join(of_deals, quote == of_deals["_key"]).drop("_key")}

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 import ibis
 import ibis.expr.types as ir
 
+from salesops_ml.crm.vendor_quotes import ANSWER
 from salesops_ml.crm.vendor_rows import Rows, landed_rows
 from salesops_ml.crm.vendor_tables import with_reason
 
@@ -113,7 +114,7 @@ def _answered(rows: Rows) -> ir.Table:
     kept = rows.only(rows.table.filter(rows.text("state").isin(list(ANSWERS))))
     at = kept.moment("modified")
     status = kept.text("state").substitute(ANSWERS)
-    return _quote(kept, kept.text("id") + "-answer", status, at, at)
+    return _quote(kept, kept.text("id") + ANSWER, status, at, at)
 
 
 def _quote(

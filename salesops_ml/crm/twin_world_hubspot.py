@@ -193,7 +193,7 @@ def _quote(row: Row) -> Row:
     return {"id": row["quote_id"], "hs_quote_amount": _text(row["amount"]),
             "hs_discount_percentage": None if discount is None else str(100 * discount),
             "hs_status": row["status"], "hs_createdate": stamp(row["sent_at"]),
-            "archived": False}  # fmt: skip
+            "hs_lastmodifieddate": stamp(row["sent_at"]), "archived": False}  # fmt: skip
 
 
 def _rates(rates: Iterable[Row]) -> list[Row]:
