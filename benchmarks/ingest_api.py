@@ -64,7 +64,7 @@ VENDORS = {
     ),
     "amocrm": Vendor(
         "amocrm_plug", "AmoCrmEdits", "leads",
-        {"calls_per_second": 50, "account_fields": COMPANY_FIELDS}, 7.0,
+        {"calls_a_second": 50, "account_fields": COMPANY_FIELDS}, 7.0,
     ),
 }  # fmt: skip
 

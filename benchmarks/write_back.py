@@ -74,6 +74,7 @@ class Vendor:
         pace_factor: the same while throughput is measured; lower, since real work is not sped up.
         latency: seconds that an answer takes while throughput is measured.
         limited: whether the vendor names a limit; where not, throughput says nothing.
+        lives: seconds that a process lives at the longest before it is killed.
     """
 
     twin: Callable[[int], TwinVendor]
@@ -82,6 +83,7 @@ class Vendor:
     pace_factor: float = 5.0
     latency: float = 0.2
     limited: bool = True
+    lives: float = 0.35
 
 
 VENDORS = {
@@ -92,11 +94,13 @@ VENDORS = {
         SalesforceTwin.bare, "salesforce_plug:open_collections_target"
     ),
     "hubspot": Vendor(HubSpotTwin.bare, "hubspot_plug:open_target", pace_factor=1.0),
-    "tryton": Vendor(tryton_plug.served, "tryton_plug:open_target", kill_factor=4.0, limited=False),
     "amocrm": Vendor(
         AmoCrmTwin.bare, "amocrm_plug:open_numbered_target", pace_factor=0.25, latency=0.05
     ),
     "bitrix24": Vendor(Bitrix24Twin.bare, "bitrix24_plug:open_numbered_target"),
+    "tryton": Vendor(
+        tryton_plug.served, "tryton_plug:open_target", kill_factor=4.0, limited=False, lives=2.5
+    ),
 }
 
 
@@ -119,6 +123,7 @@ def kills(vendor: Vendor, told: dict[str, Any], keep: Callable[[], None]) -> Non
             run = killed_run(vendor, Path(name), told["runs"])
         told["kills"] += run["hits"]
         told["scores_a_run"], told["problems"] = SCORES, 0
+        told["calls"] = told.get("calls", 0) + run["calls"]
         faults = told.setdefault("faults", {})
         for kind, count in run["faults"].items():
             faults[kind] = faults.get(kind, 0) + count
@@ -131,7 +136,7 @@ def killed_run(vendor: Vendor, folder: Path, seed: int) -> dict[str, Any]:
     clock = Clock(vendor.kill_factor)
     plan = FaultPlan.of_every_kind(0.1, seed=seed)
     with TwinServer(vendor.twin(SCORES), clock=clock, faults=plan) as twin:
-        asked = plug(vendor, twin, folder, kills=KILLS_A_RUN, longest=0.35, seed=seed)
+        asked = plug(vendor, twin, folder, kills=KILLS_A_RUN, longest=vendor.lives, seed=seed)
         outbox, target = Outbox(asked.outbox), asked.open_target()
         outbox.plan("run", target.place, killed_delivery.scores(SCORES, seed=seed), at=AT)
         hits = killed_delivery.run_killed(asked)

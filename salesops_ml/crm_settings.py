@@ -7,7 +7,8 @@ keyring entry (`keyring:hubspot/ada`) that holds it. Reading needs no right to w
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated, Literal, get_args
+import re
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -21,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from salesops_ml.secret_reference import Address, Secret, no_secret, without_secret
+from salesops_ml.secret_reference import MASK, Address, Secret, no_secret, without_secret
 
 CANONICAL_FIELDS = (
     "product", "lead_source", "deal_type", "lost_reason", "service_start", "term_months",
@@ -53,6 +54,25 @@ WebAddress = Annotated[
     str, AfterValidator(_encrypted), AfterValidator(no_secret), BeforeValidator(without_secret)
 ]
 """Where a service is: https, or http on this machine."""
+
+
+def _without_webhook(value: Any) -> Any:
+    return re.sub(r"(?<=/rest/)\S+", MASK, value) if isinstance(value, str) else value
+
+
+def _no_webhook(value: str) -> str:
+    if value.endswith(f"/rest/{MASK}"):
+        raise ValueError(
+            "holds a webhook; write the portal alone, such as https://example.bitrix24.com, and keep "
+            "the webhook's code as a secret"
+        )
+    return value
+
+
+PortalAddress = Annotated[
+    WebAddress, AfterValidator(_no_webhook), BeforeValidator(_without_webhook)
+]
+"""Where a portal is, without the webhook by which it is called."""
 
 
 class CustomField(BaseModel):
@@ -233,7 +253,7 @@ class AmoCrmSource(CrmSource):
         won_status: the status of won deals, in every pipeline.
         lost_status: the status of lost deals, in every pipeline.
         account_fields: what is known of accounts -> the field of companies that holds it.
-        calls_per_second: the account's limit for one integration.
+        calls_a_second: the account's limit for one integration.
         records_a_call: deals a write.
         calls_at_once: writes in flight.
     """
@@ -245,7 +265,7 @@ class AmoCrmSource(CrmSource):
     won_status: int = 142
     lost_status: int = 143
     account_fields: dict[str, str] = {}
-    calls_per_second: int = Field(7, ge=1, le=50)
+    calls_a_second: int = Field(7, ge=1, le=50)
     records_a_call: int = Field(250, ge=1, le=250)
     calls_at_once: int = Field(7, ge=1, le=25)
 
@@ -271,18 +291,18 @@ class Bitrix24Source(CrmSource):
         records_a_call: deals a batch; fewer where the portal's automation makes saving slow.
         calls_a_second: calls that the plan lets through for long: 2, or 5 in Enterprise.
         burst: calls that it bears at once: 50, or 250 in Enterprise.
-        calls_at_once: calls in flight.
+        calls_at_once: calls in flight; two already use up what a method's operating time allows.
     """
 
     type: Literal["bitrix24"]
-    url: WebAddress
+    url: PortalAddress
     user_id: int = Field(ge=1)
     webhook: Secret
     gone_activities: bool = False
     records_a_call: int = Field(50, ge=1, le=50)
     calls_a_second: float = Field(2.0, gt=0, le=100)
     burst: int = Field(50, ge=2, le=10_000)
-    calls_at_once: int = Field(4, ge=1, le=16)
+    calls_at_once: int = Field(2, ge=1, le=16)
 
 
 Layout = Literal[

@@ -212,7 +212,7 @@ def limits_of(source: AmoCrmSource) -> Limits:
         (Window(calls=7, seconds=1.0),)
     """
     return Limits(
-        source.records_a_call, (Window(source.calls_per_second, 1.0),),
+        source.records_a_call, (Window(source.calls_a_second, 1.0),),
         calls_at_once=source.calls_at_once,
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from salesops_ml.crm.amocrm_api import Record
 from salesops_ml.crm.amocrm_rows import day_of
-from salesops_ml.crm.target import FieldProblem
+from salesops_ml.crm.target import FieldProblem, fitting
 from salesops_ml.scoring.fields import FIELDS, Score, score_of
 
 PERCENT_DIGITS = 2
@@ -103,7 +103,7 @@ def to_amocrm(score: Score) -> dict[str, Any]:
         CHANCE: None if percent is None else f"{100 * percent:.{PERCENT_DIGITS}f}",
         CLOSE: None if score.close_p50 is None else score.close_p50.isoformat(),
         BAND: _line(score.band),
-        REASONS: _fitting(score.reasons, LONGEST_REASONS),
+        REASONS: fitting(score.reasons, LONGEST_REASONS),
         SCORED_AT: None if at is None else int(at.replace(tzinfo=UTC).timestamp()),
         VERSION: _line(score.model_version),
     }
@@ -128,14 +128,4 @@ def from_amocrm(told: Mapping[str, Any], zone: ZoneInfo) -> Score:
 
 def _line(text: str | None) -> str | None:
     """A text of one line, as a text field keeps it."""
-    return None if text is None else _fitting(" ".join(text.split()), LONGEST_TEXT)
-
-
-def _fitting(text: str | None, length: int) -> str | None:
-    """A text with no spaces around it, no longer than the field, LF only."""
-    if text is None:
-        return None
-    told = text.replace("\r\n", "\n").replace("\r", "\n").strip()
-    if len(told) > length:
-        told = told[: length - 3].rstrip() + "..."
-    return told or None
+    return None if text is None else fitting(" ".join(text.split()), LONGEST_TEXT)

@@ -32,6 +32,7 @@ from salesops_ml.crm.vendor_tables import (
     custom_columns,
     deal_type_words,
     in_pipelines,
+    stages_in_order,
     with_reason,
 )
 from salesops_ml.crm.vendors import Link, Shape, Surroundings
@@ -193,16 +194,7 @@ def _stages(tables: Tables, options: AmoCrmSource) -> ir.Table:
         key=rows.text("stage"), _of=rows.text("pipeline_id"), label=rows.text("name"),
         order=rows.number("sort").fill_null(0), is_won=won, is_closed=won | lost,
     )  # fmt: skip
-    table = table.left_join(names, table["_of"] == names["_pipeline_id"])
-    table = table.mutate(pipeline=ibis.coalesce(table["_label"], table["_of"]))
-    in_pipeline = ibis.window(group_by="pipeline", order_by=["order", "key"])
-    twins = table.count().over(ibis.window(group_by=["pipeline", "label"]))
-    label = ibis.coalesce(table.label, table.key)
-    return table.select(
-        "key", "pipeline", "is_won", "is_closed",
-        stage=ibis.ifelse(twins > 1, label + " (" + table.key + ")", label),
-        position=ibis.row_number().over(in_pipeline),
-    )  # fmt: skip
+    return stages_in_order(table, names, key="key", called="_label")
 
 
 def _deals(world: _World, changes: ir.Table) -> ir.Table:
@@ -289,7 +281,8 @@ def _entries(world: _World) -> ir.Table:
         _start(world, field, begun.filter(begun["_field"] == field))
         for field in dict.fromkeys((STAGE, "amount", "rep_id", *histories(world.options)))
     ]
-    events = entries(told, deal_id=told.deal_id, field=told.field, at=told["at"], tie=told.tie,
+    at = Rows(told, "lead_events").moment("created_at")
+    events = entries(told, deal_id=told.deal_id, field=told.field, at=at, tie=told.tie,
                      value=told.after, by=told.by)  # fmt: skip
     raw = ibis.union(events, *starts)
     labels = world.stages.select(_key="key", _label="stage")
@@ -333,8 +326,9 @@ def _told(world: _World) -> ir.Table | None:
     told = kept.table.select(
         deal_id=kept.text("deal_id"), field=field, at=kept.moment("at"), tie=kept.text("id"),
         before=kept.text("before"), after=kept.text("after"), by=kept.text("created_by"),
+        created_at=kept.text("at"),
     )  # fmt: skip
-    return told.filter(told.field.notnull() & told["at"].notnull())
+    return told.filter(told.field.notnull())
 
 
 def _value(named: ir.Table) -> ir.StringValue:

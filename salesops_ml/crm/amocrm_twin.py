@@ -75,7 +75,7 @@ class AmoCrmTwin(TwinVendor):
 
     Args:
         rows: the account's records; see `twin_world_amocrm.amocrm_rows`.
-        calls_per_second: the limit.
+        calls_a_second: the limit.
 
     Attributes:
         tables: kind of record -> id -> record.
@@ -89,10 +89,10 @@ class AmoCrmTwin(TwinVendor):
 
     name = "amocrm"
 
-    def __init__(self, rows: Rows, *, calls_per_second: int = 7) -> None:
+    def __init__(self, rows: Rows, *, calls_a_second: int = 7) -> None:
         super().__init__()
-        self.limit = calls_per_second
-        self.meters = [WindowMeter(Window(calls_per_second, 1.0))]
+        self.limit = calls_a_second
+        self.meters = [WindowMeter(Window(calls_a_second, 1.0))]
         self.tables: dict[str, dict[Any, Row]] = {}
         self.events: list[Row] = []
         self.filters_on = self.administrator = self.paid = self.has_data = True

@@ -18,25 +18,24 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+from salesops_ml.crm.bitrix24_operating import OperatingTime, until_free
 from salesops_ml.crm.http_door import Answer, HttpDoor
 from salesops_ml.crm.limits import Backoff, Clock, Limits, Window
 from salesops_ml.crm.secrets import mask, read_secret
 from salesops_ml.crm_settings import Bitrix24Source
-from salesops_ml.errors import NotSent, Refused, RemoteError, SourceError, Throttled
+from salesops_ml.errors import Ambiguous, NotSent, Refused, RemoteError, SourceError, Throttled
 
 PAGE = 50
 """Records that a list method gives a call."""
+CLOSED = "OPERATION_TIME_LIMIT"
 COMMANDS = 50
 """Most commands in a batch."""
 PAGES_AT_ONCE = (1, 5, 20, COMMANDS)
 """Pages that each call asks for, the last number for all calls after: a small answer costs little."""
-OPERATING_SECONDS = 480.0
-NEARLY = 0.9
-"""The share of the operating time that we use; the rest is left to others."""
 CROWDED = 2.0
 """Seconds until it is worth asking again where too many calls came at once."""
-UNTIL_FREE = 60.0
-"""The same where a method is closed and the portal does not say until when."""
+UNTIL_FREE = 120.0
+"""The same where a method is closed and the portal does not say until when: ten minutes at most."""
 DEAL, COMPANY, QUOTE = 2, 4, 7
 
 Record = dict[str, Any]
@@ -81,6 +80,7 @@ class Portal:
             explain=self._explain, backoff=Backoff(attempts=10),
         )  # fmt: skip
         self.place = self.door.place
+        self._operating = OperatingTime(self.door.clock)
         self.seen_at: datetime | None = None
 
     def call(self, method: str, asked: Mapping[str, Any] | None = None) -> Record:
@@ -98,13 +98,15 @@ class Portal:
         return self._checked(answer.json())
 
     def batch(self, commands: Mapping[str, Command], *, writes: bool = False) -> Record:
-        """What a batch of commands gave: `result` and `result_error` by the commands' names."""
+        """What a batch of one method's commands gave: `result` and `result_error` by their names."""
         asked = {"halt": 0, "cmd": {name: _query(*command) for name, command in commands.items()}}
-        told = self.write("batch", asked) if writes else self.call("batch", asked)
-        result = told.get("result")
-        if not isinstance(result, Mapping):
-            raise Refused(f"{self.place}: the answer to a batch holds no results")
-        self._wait_before_closed([*named(result.get("result_time")).values()])
+        (method,) = {command[0] for command in commands.values()}
+        with self._operating.spend(method, len(commands)):
+            told = self.write("batch", asked) if writes else self.call("batch", asked)
+            result = told.get("result")
+            if not isinstance(result, Mapping):
+                raise Ambiguous(f"{self.place}: the answer to a batch holds no results")
+            self._operating.note(method, [*named(result.get("result_time")).values()])
         return {name: named(result.get(name)) for name in ("result", "result_error")}
 
     def fields(self, entity: int) -> dict[str, Record]:
@@ -226,7 +228,7 @@ class Portal:
     def _refusal(self, error: Mapping[str, Any], method: str) -> RemoteError:
         """The error of one command of a batch that only reads."""
         code, told = code_of(error)
-        if code == "OPERATION_TIME_LIMIT":
+        if code == CLOSED:
             return Throttled(f"{self.place}: {method} is closed for a while: {told}", UNTIL_FREE)
         if code in PASSING:
             return NotSent(f"{self.place}: {method}: {told} ({code})")
@@ -234,22 +236,8 @@ class Portal:
 
     def _checked(self, told: Any) -> Record:
         if not isinstance(told, dict):
-            raise Refused(f"{self.place}: the answer is no object; check `url`")
-        self._wait_before_closed([told.get("time")])
+            raise Ambiguous(f"{self.place}: the answer is no object; check `url`")
         return told
-
-    def _wait_before_closed(self, times: Sequence[Any]) -> None:
-        """Where another such call could use up a method's operating time, all calls wait for some.
-
-        What the commands of a batch added to it is what the next batch may add.
-        """
-        known = [time for time in times if isinstance(time, Mapping) and _used(time) is not None]
-        if not known:
-            return
-        used = [float(_used(time) or 0) for time in known]
-        added = (used[-1] - used[0]) * len(used) / max(1, len(used) - 1)
-        if used[-1] + added > OPERATING_SECONDS * NEARLY:
-            self.door.pace.hold(until_free(known[-1]))
 
     def _explain(self, answer: Answer) -> RemoteError | None:
         """Bitrix24's own reading of an answer: `error` and `error_description`, at any status."""
@@ -261,7 +249,7 @@ class Portal:
             code = "ACCESS_DENIED"
         if code == "QUERY_LIMIT_EXCEEDED":
             return Throttled(f"{self.place}: {words}", CROWDED)
-        if code == "OPERATION_TIME_LIMIT":
+        if code == CLOSED:
             wait = until_free(told.get("time")) or UNTIL_FREE
             return Throttled(f"{self.place}: {words}", wait)
         if code.lower() == "expired_token":
@@ -324,25 +312,6 @@ def named(told: Any) -> Record:
         ({}, {'a': 1})
     """
     return dict(told) if isinstance(told, Mapping) else {}
-
-
-def until_free(time: Any) -> float:
-    """Seconds until a part of a method's operating time comes back; 0 where that is not told.
-
-    Both moments are the portal's, so no clock of ours is asked.
-    """
-    if not isinstance(time, Mapping):
-        return 0.0
-    reset, now = time.get("operating_reset_at"), time.get("finish")
-    if not (isinstance(reset, int | float) and isinstance(now, int | float)):
-        return 0.0
-    return max(0.0, reset - now)
-
-
-def _used(time: Mapping[str, Any]) -> float | None:
-    """Seconds that the portal spent on the method in the last ten minutes, where it tells."""
-    used = time.get("operating")
-    return float(used) if isinstance(used, int | float) else None
 
 
 def _query(method: str, asked: Mapping[str, Any]) -> str:

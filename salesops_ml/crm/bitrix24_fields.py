@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from salesops_ml.crm.target import fitting
 from salesops_ml.scoring.fields import FIELDS, Score, score_of
 
 PERCENT_DIGITS = 2
@@ -114,10 +115,6 @@ def _utc(text: str) -> datetime:
 
 
 def _fitting(text: str | None, length: int) -> str:
-    """A text as it survives a batch: no spaces around it, LF only, no reference to another result."""
-    if text is None:
-        return ""
-    told = text.replace("\r\n", "\n").replace("\r", "\n").replace("$result", "$ result").strip()
-    if len(told) > length:
-        told = told[: length - 3].rstrip() + "..."
-    return told
+    """A text as it survives a batch: it refers to no other command's result."""
+    told = None if text is None else text.replace("$result", "$ result")
+    return fitting(told, length) or ""

@@ -38,6 +38,7 @@ from salesops_ml.crm.vendor_tables import (
     custom_columns,
     deal_type_words,
     in_pipelines,
+    stages_in_order,
     with_reason,
 )
 from salesops_ml.crm.vendors import Shape, Surroundings
@@ -186,16 +187,7 @@ def _stages(tables: Mapping[str, ir.Table], names: ir.Table) -> ir.Table:
         order=rows.number("SORT").fill_null(0), is_won=semantics == "S",
         is_closed=semantics.isin(["S", "F"]),
     )  # fmt: skip
-    table = table.left_join(names, table["_of"] == names["_pipeline_id"])
-    table = table.mutate(pipeline=ibis.coalesce(table["_pipeline"], table["_of"]))
-    in_pipeline = ibis.window(group_by="pipeline", order_by=["order", "stage_id"])
-    twins = table.count().over(ibis.window(group_by=["pipeline", "label"]))
-    label = ibis.coalesce(table.label, table.stage_id)
-    return table.select(
-        "stage_id", "pipeline", "is_won", "is_closed",
-        stage=ibis.ifelse(twins > 1, label + " (" + table.stage_id + ")", label),
-        position=ibis.row_number().over(in_pipeline),
-    )  # fmt: skip
+    return stages_in_order(table, names, key="stage_id", called="_pipeline")
 
 
 def _deals(world: _World, changes: ir.Table) -> ir.Table:
@@ -268,12 +260,11 @@ def _entries(world: _World) -> ir.Table:
     kept = rows.only(rows.table.semi_join(live, rows.text("OWNER_ID") == live["_live"]))
     labels = world.stages.select(_label_of="stage_id", _stage="stage")
     kept = kept.only(kept.table.left_join(labels, kept.text("STAGE_ID") == labels["_label_of"]))
-    done = entries(
+    return entries(
         kept.table, deal_id=kept.text("OWNER_ID"), field=STAGE, at=kept.moment("CREATED_TIME"),
         value=ibis.coalesce(kept.table["_stage"], kept.text("STAGE_ID")),
         tie=kept.text("ID").lpad(_DIGITS, "0"),
     )  # fmt: skip
-    return done.filter(done["at"].notnull())
 
 
 def _today(world: _World) -> ir.Table:

@@ -11,10 +11,12 @@ clock, or the record's own if it is earlier, is in the column `changedAt`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from salesops_ml.crm.bitrix24_api import COMPANY, DEAL, QUOTE, Portal, Record
 from salesops_ml.crm.bitrix24_mapping import map_bitrix24, shape, tracked
@@ -49,7 +51,7 @@ AGAIN = timedelta(minutes=10)
 AGAIN_ROWS = 1_000
 """Rows of stage history read again: a row may become visible after one with a higher number."""
 
-Pages = Callable[[Any], Iterator[list[Record]]]
+IDS_A_PAGE = 50_000
 
 
 def feeds(source: Bitrix24Source, *, pace_book: Path | None = None) -> Sequence[Feed]:
@@ -110,11 +112,22 @@ def _ids(portal: Portal, name: str, entity: int) -> Feed:
     """The ids of all items that there are."""
     asked = {"entityTypeId": entity, "select": ["id"]}
 
-    def read(_: Any) -> Iterator[list[Record]]:
-        for page in portal.pages("crm.item.list", asked, key="id", inside="items"):
-            yield [{"id": row["id"]} for row in page]
+    def read(_: Any) -> Iterator[pa.Table]:
+        return _held(portal.pages("crm.item.list", asked, key="id", inside="items"), "id")
 
     return Feed(name, ("id",), read, whole=True)
+
+
+def _held(pages: Iterator[list[Record]], key: str) -> Iterator[pa.Table]:
+    """Ids alone, many to a page: they are read whole with each load, so they should cost little."""
+    held: list[str] = []
+    for page in pages:
+        held += [str(row[key]) for row in page]
+        if len(held) >= IDS_A_PAGE:
+            yield pa.table({key: held})
+            held = []
+    if held:
+        yield pa.table({key: held})
 
 
 def _history(portal: Portal) -> Feed:
@@ -143,9 +156,8 @@ def _activities(portal: Portal) -> Feed:
 
 
 def _activity_ids(portal: Portal) -> Feed:
-    def read(_: Any) -> Iterator[list[Record]]:
-        for page in portal.pages("crm.activity.list", {"select": ["ID"]}, key="ID"):
-            yield [{"ID": row["ID"]} for row in page]
+    def read(_: Any) -> Iterator[pa.Table]:
+        return _held(portal.pages("crm.activity.list", {"select": ["ID"]}, key="ID"), "ID")
 
     return Feed("activity_ids", ("ID",), read, whole=True)
 

@@ -16,14 +16,14 @@ from functools import partial
 from pathlib import Path
 
 from salesops_ml.crm.bitrix24_api import (
-    CROWDED,
+    CLOSED,
     DEAL,
     PASSING,
+    UNTIL_FREE,
     Portal,
     Record,
     code_of,
     cure_of,
-    until_free,
 )
 from salesops_ml.crm.bitrix24_fields import (
     CHANCE,
@@ -38,13 +38,12 @@ from salesops_ml.crm.limits import Clock
 from salesops_ml.crm.target import GONE, Done, Failed, FieldProblem, Outcome, Standing
 from salesops_ml.crm.targets import connection_of, pace_book
 from salesops_ml.crm_settings import Bitrix24Source
-from salesops_ml.errors import Ambiguous, Refused
+from salesops_ml.errors import Ambiguous, Refused, Throttled
 from salesops_ml.scoring.fields import Score
 from salesops_ml.scoring.plan import Change
 from salesops_ml.settings import Settings
 
 LABEL_LANGUAGES = ("en", "ru", "de")
-_CLOSED = ("OPERATION_TIME_LIMIT", "QUERY_LIMIT_EXCEEDED")
 _CURES = {
     "CRM_FIELD_ERROR_VALUE_NOT_VALID": "make the field as docs/crm_bitrix24.md says",
     "ACCESS_DENIED": "give the webhook's user the right to change this deal",
@@ -117,6 +116,8 @@ class Bitrix24Target:
         told = self._portal.batch(commands, writes=True)
         if not commands.keys() <= told["result"].keys() | told["result_error"].keys():
             raise Ambiguous(f"{self.place}: the answer does not tell of each deal")
+        if all(name in told["result_error"] for name in commands):
+            self._refuse_if_closed(told["result_error"])
         return [
             self._outcome(told, f"d{n}", names) if f"d{n}" in commands else Failed(GONE.reason)
             for n in range(len(changes))
@@ -166,13 +167,20 @@ class Bitrix24Target:
             self._names = {}
         return Failed(f"Bitrix24 ignored the field `{ignored}`; create it again", permanent=False)
 
+    def _refuse_if_closed(self, errors: Mapping[str, Mapping[str, object]]) -> None:
+        """Where updates are closed to the whole company, nothing was done; it is no fault of a deal."""
+        codes = {code_of(error)[0] for error in errors.values()}
+        if codes == {CLOSED}:
+            _, words = code_of(next(iter(errors.values())))
+            raise Throttled(f"{self.place}: {words}", UNTIL_FREE)
+
     def _failed(self, error: Mapping[str, object]) -> Failed:
         code, words = code_of(error)
         if code == "NOT_FOUND":
             return Failed(GONE.reason)
-        if code in _CLOSED:
-            self._portal.door.pace.hold(until_free(error.get("time")) or CROWDED)
-        passing = code in PASSING or code in _CLOSED
+        if code == CLOSED:
+            self._portal.door.pace.hold(UNTIL_FREE)
+        passing = code in PASSING or code == CLOSED
         return Failed(f"{words} ({code}); {_CURES.get(code, cure_of(code))}", permanent=not passing)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from salesops_ml.crm.hubspot_api import moment_of
+from salesops_ml.crm.target import fitting
 from salesops_ml.scoring.fields import FIELDS, Score, score_of
 
 CHANCE, CLOSE, BAND, REASONS, SCORED_AT, VERSION = FIELDS
@@ -62,10 +63,10 @@ def to_hubspot(score: Score) -> dict[str, str]:
     return {
         CHANCE: "" if chance is None else f"{chance:.6f}".rstrip("0").rstrip("."),
         CLOSE: "" if score.close_p50 is None else score.close_p50.isoformat(),
-        BAND: _fitting(score.band),
-        REASONS: _fitting(score.reasons),
+        BAND: fitting(score.band, LONGEST_TEXT) or "",
+        REASONS: fitting(score.reasons, LONGEST_TEXT) or "",
         SCORED_AT: "" if at is None else f"{at.isoformat(timespec='seconds')}Z",
-        VERSION: _fitting(score.model_version),
+        VERSION: fitting(score.model_version, LONGEST_TEXT) or "",
     }
 
 
@@ -73,17 +74,10 @@ def from_hubspot(properties: dict[str, Any]) -> Score:
     """A score as it stands in HubSpot.
 
     Example:
-        >>> from_hubspot({"salesops_scored_at": "2026-03-01T12:00:00Z"}).scored_at
-        datetime.datetime(2026, 3, 1, 12, 0)
+        >>> told = {"salesops_scored_at": "2026-03-01T12:00:00Z", "salesops_close_p50": "1772323200000"}
+        >>> from_hubspot(told).scored_at, from_hubspot(told).close_p50
+        (datetime.datetime(2026, 3, 1, 12, 0), datetime.date(2026, 3, 1))
     """
     given = {name: properties.get(name) or None for name in FIELDS}
-    at = given[SCORED_AT]
-    return score_of({**given, SCORED_AT: None if at is None else moment_of(at)})
-
-
-def _fitting(text: str | None) -> str:
-    """A text as HubSpot keeps it: no spaces around it, no longer than allowed, LF only."""
-    if text is None:
-        return ""
-    told = text.replace("\r\n", "\n").replace("\r", "\n").strip()
-    return told if len(told) <= LONGEST_TEXT else told[: LONGEST_TEXT - 3].rstrip() + "..."
+    moments = {name: moment_of(told) for name in (CLOSE, SCORED_AT) if (told := given[name])}
+    return score_of(given | moments)

@@ -37,6 +37,7 @@ from salesops_ml.crm.vendor_tables import (
     custom_columns,
     deal_type_words,
     in_pipelines,
+    stages_in_order,
     with_reason,
 )
 from salesops_ml.crm.vendors import Link, Shape, Surroundings
@@ -214,16 +215,7 @@ def _stages(tables: Mapping[str, ir.Table]) -> ir.Table:
         order=rows.number("display_order").fill_null(0), probability=probability,
         is_won=closed & won, is_closed=closed,
     )  # fmt: skip
-    table = table.left_join(names, table["_of"] == names["_pipeline_id"])
-    table = table.mutate(pipeline=ibis.coalesce(table["_pipeline"], table["_of"]))
-    in_pipeline = ibis.window(group_by="pipeline", order_by=["order", "stage_id"])
-    twins = table.count().over(ibis.window(group_by=["pipeline", "label"]))
-    label = ibis.coalesce(table.label, table.stage_id)
-    return table.select(
-        "stage_id", "pipeline", "probability", "is_won", "is_closed",
-        stage=ibis.ifelse(twins > 1, label + " (" + table.stage_id + ")", label),
-        position=ibis.row_number().over(in_pipeline),
-    )  # fmt: skip
+    return stages_in_order(table, names, key="stage_id", called="_pipeline")
 
 
 def _deals(world: _World, changes: ir.Table) -> ir.Table:

@@ -32,6 +32,8 @@ AS_OF = "as_of"
 MERGED = "hs_merged_object_ids"
 PRIMARY = 5
 """The type of the association of a deal with its primary company."""
+LONGEST_ADDRESS = 6_000
+"""Characters of names of properties that a list is asked for; more are asked for by id, in a body."""
 AGAIN = timedelta(minutes=10)
 """Read again: searches find a record some moments after it was saved."""
 HISTORY = "deal_property_history"
@@ -94,6 +96,11 @@ class Pass:
         """The rows of another table that the same reading brings; `records` must have begun."""
         yield from self._pages(table)
 
+    def close(self) -> None:
+        """Let go of what waited in vain."""
+        for waiting in self._waiting.values():
+            waiting.close()
+
     def _pages(self, table: str) -> Iterator[list[Record]]:
         waiting = self._waiting[table]
         while True:
@@ -110,12 +117,13 @@ class Pass:
                 yield step[table]
 
     def _read(self, since: str | None) -> Iterator[Step]:
-        if since is None:
+        asked = ",".join([*self._properties, *self._history])
+        if since is None and len(asked) <= LONGEST_ADDRESS:
             pages = self._account.listed(self.kind, self._properties, history=self._history)
             for records in _groups(pages):
                 yield self._step(records)
             return
-        for ids in _groups(self._account.found(self.kind, moment_of(since) - AGAIN)):
+        for ids in _groups(self._ids(since)):
             size = WITH_HISTORY if self._history else PAGE
             found = {
                 str(record["id"]): record
@@ -125,6 +133,13 @@ class Pass:
                 )
             }
             yield self._step(list(found.values()))
+
+    def _ids(self, since: str | None) -> Iterator[list[str]]:
+        if since is not None:
+            yield from self._account.found(self.kind, moment_of(since) - AGAIN)
+            return
+        for page in self._account.listed(self.kind, ()):
+            yield [str(record["id"]) for record in page]
 
     def _step(self, records: Sequence[Record]) -> Step:
         """Rows of all tables from some records."""
@@ -206,6 +221,9 @@ class _Waiting:
 
     def __bool__(self) -> bool:
         return self._count > 0
+
+    def close(self) -> None:
+        self._file.close()
 
     def add(self, rows: list[Record]) -> None:
         self._file.seek(0, 2)

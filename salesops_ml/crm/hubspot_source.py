@@ -41,7 +41,7 @@ ACTIVITIES = ("meetings", "calls", "emails", "tasks")
 _COMPANIES = Tie("deal_companies", "companies", "deal_id", "company_id")
 _ACTIVITY = Tie("activity_deals", "deals", "activity_id", "deal_id")
 _QUOTE = Tie("quote_deals", "deals", "quote_id", "deal_id")
-OWNERS_A_PAGE, RATES_A_PAGE = 500, 100
+OWNERS_A_PAGE = 500
 
 _LOG = logging.getLogger(__name__)
 _Read = Callable[[Any], Iterator[list[Record]]]
@@ -70,7 +70,7 @@ def feeds(source: HubSpotSource, *, pace_book: Path | None = None) -> Sequence[F
         quotes = Pass(account, "quotes", PROPERTIES["quotes"], last["quotes"], tie=_QUOTE)
         found += [*_records(quotes), _tied(_QUOTE, [quotes])]
     found += small.optional()
-    return [replace(feed, close=account.door.close) for feed in found]
+    return [replace(feed, close=feed.close or account.door.close) for feed in found]
 
 
 def _deals(account: Account, source: HubSpotSource, last: dict[str, datetime | None]) -> list[Feed]:
@@ -94,7 +94,9 @@ def _activities(account: Account, last: dict[str, datetime | None]) -> list[Feed
 
 
 def _records(one: Pass) -> list[Feed]:
-    return [Feed(one.kind, ("id",), one.records, cursor=MODIFIED, deleted="archived")]
+    return [
+        Feed(one.kind, ("id",), one.records, cursor=MODIFIED, deleted="archived", close=one.close)
+    ]
 
 
 def _tied(tie: Tie, passes: Sequence[Pass]) -> Feed:
@@ -130,11 +132,11 @@ def _chosen(account: Account, source: HubSpotSource) -> tuple[list[str], list[st
 
 @contextmanager
 def _if_seen(account: Account, what: str) -> Iterator[None]:
-    """What the token may not see is left out, and told."""
+    """What the token may not see, or the account does not have, is left out, and told."""
     try:
         yield
     except Refused as error:
-        if error.status != 403:
+        if error.status not in (403, 404):
             raise
         _LOG.warning("%s: %s are left out: %s", account.place, what, error)
 
@@ -181,7 +183,7 @@ class _Small:
                 yield [_owner(one) for one in page]
 
     def _rates(self, _: Any) -> Iterator[list[Record]]:
-        for page in self._account.pages("currencies", "exchange-rates", limit=RATES_A_PAGE):
+        for page in self._account.pages("currencies", "exchange-rates"):
             yield [_rate(one) for one in page]
 
 

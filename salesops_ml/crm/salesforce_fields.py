@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from salesops_ml.crm.target import fitting
 from salesops_ml.scoring.fields import FIELDS, Score, score_of
 
 PERCENT_DIGITS = 2
@@ -72,10 +73,10 @@ def to_salesforce(score: Score) -> dict[str, Any]:
     return {
         CHANCE: None if chance is None else round(100 * chance, PERCENT_DIGITS),
         CLOSE: None if score.close_p50 is None else score.close_p50.isoformat(),
-        BAND: _fitting(score.band, 20),
-        REASONS: _fitting(score.reasons, LONGEST_REASONS),
+        BAND: fitting(score.band, 20),
+        REASONS: fitting(score.reasons, LONGEST_REASONS),
         SCORED_AT: None if at is None else f"{at.isoformat(timespec='seconds')}Z",
-        VERSION: _fitting(score.model_version, LONGEST_TEXT),
+        VERSION: fitting(score.model_version, LONGEST_TEXT),
     }
 
 
@@ -92,13 +93,3 @@ def from_salesforce(record: dict[str, Any]) -> Score:
     return score_of(
         {**given, FIELDS[0]: None if percent is None else percent / 100, FIELDS[4]: moment}
     )
-
-
-def _fitting(text: str | None, length: int) -> str | None:
-    """A text as Salesforce keeps it: no spaces around it, no longer than the field, LF only."""
-    if text is None:
-        return None
-    told = text.replace("\r\n", "\n").replace("\r", "\n").strip()
-    if len(told) > length:
-        told = told[: length - 3].rstrip() + "..."
-    return told or None

@@ -28,6 +28,7 @@ __all__ = [
     "Standing",
     "Target",
     "Throttled",
+    "fitting",
 ]
 
 
@@ -87,6 +88,21 @@ class FieldProblem:
     problem: Literal["missing", "read_only", "wrong_type"]
     cure: str
     creatable: bool = False
+
+
+def fitting(text: str | None, length: int) -> str | None:
+    """A text as CRMs keep it: no spaces around it, LF only, cut to `length`; empty is nothing.
+
+    Example:
+        >>> fitting(" likely to close \\r\\n", 10), fitting(" ", 10)
+        ('likely...', None)
+    """
+    if text is None:
+        return None
+    told = text.replace("\r\n", "\n").replace("\r", "\n").strip()
+    if len(told) > length:
+        told = told[: length - 3].rstrip() + "..."
+    return told or None
 
 
 class Target(Protocol):

@@ -100,10 +100,12 @@ def quotes_of(tables: Tables, deals: Rows) -> dict[str, ir.Table]:
 
 
 def _sent(rows: Rows) -> ir.Table:
-    created = rows.moment("create_date")
-    day = rows.day("quotation_date").cast("timestamp")
-    known = ibis.greatest(created, (day + ibis.interval(days=1)).fill_null(created))
-    sent = ibis.greatest(created, day.fill_null(created))
+    """Known when its day was over, or at its last save where that came before."""
+    created, saved = rows.moment("create_date"), rows.moment("modified")
+    day = rows.day("quotation_date").cast("timestamp").fill_null(created)
+    over = ibis.ifelse(rows.text("quotation_date").isnull(), created, day + ibis.interval(days=1))
+    known = ibis.greatest(created, ibis.least(over, saved))
+    sent = ibis.least(ibis.greatest(created, day), known)
     return _quote(rows, rows.text("id"), ibis.literal("sent"), sent, known)
 
 

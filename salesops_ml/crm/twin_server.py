@@ -164,7 +164,7 @@ class TwinServer:
         if vendor.calls_at_once is not None and self._in_flight > vendor.calls_at_once:
             self._above_at_once += 1
             return vendor.too_many()
-        if fault in WITHOUT_EFFECT:
+        if fault in WITHOUT_EFFECT and (fault != "expired_token" or vendor.shows_token(request)):
             made = {"429": vendor.too_many, "503": vendor.unavailable}
             return made.get(str(fault), vendor.expired)()
         refusal = vendor.authorise(request)

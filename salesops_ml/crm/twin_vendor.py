@@ -120,6 +120,10 @@ class TwinVendor:
         """The refusal where the call shows no valid login."""
         return None
 
+    def shows_token(self, request: Request) -> bool:
+        """Whether the call shows a token, which may have expired; a login shows none."""
+        return True
+
     def too_many(self) -> Response:
         """The answer to a call above the limit."""
         return Response(429, {"message": "too many calls"}, {"Retry-After": "1"})

@@ -123,7 +123,8 @@ def entries(
 
 def _read_from(at: ir.Value, rows: ir.Table) -> str:
     """The column of `rows` that a moment is read from: the first in its expression."""
-    fields = [field for field in at.op().find(ops.Field) if field.rel == rows.op()]
+    found = at.op().find(ops.Field, filter=ops.Value)
+    fields = [field for field in found if field.rel == rows.op()]
     return str(fields[0].name) if fields else "its time"
 
 

@@ -19,6 +19,30 @@ def in_pipelines(table: ir.Table, chosen: Sequence[str]) -> ir.Table:
     return table.filter(table["_pipeline"].isin(list(chosen))) if chosen else table
 
 
+def stages_in_order(rows: ir.Table, pipelines: ir.Table, *, key: str, called: str) -> ir.Table:
+    """Stages of pipelines as canonical `stages`, with their `key` and what else `rows` hold.
+
+    Names that two stages of a pipeline share are told apart by their keys.
+
+    Args:
+        rows: `key`, `_of` (the pipeline's id), `label` and `order` of each stage.
+        pipelines: `_pipeline_id`, and the pipeline's name in the column `called`.
+        key: the column that tells stages apart.
+        called: the column of the pipeline's name.
+    """
+    table = rows.left_join(pipelines, rows["_of"] == pipelines["_pipeline_id"])
+    table = table.mutate(pipeline=ibis.coalesce(table[called], table["_of"]))
+    in_pipeline = ibis.window(group_by="pipeline", order_by=["order", key])
+    twins = table.count().over(ibis.window(group_by=["pipeline", "label"]))
+    label = ibis.coalesce(table.label, table[key])
+    others = [name for name in rows.columns if name not in ("_of", "label", "order")]
+    return table.select(
+        *others, "pipeline",
+        stage=ibis.ifelse(twins > 1, label + " (" + table[key] + ")", label),
+        position=ibis.row_number().over(in_pipeline),
+    )  # fmt: skip
+
+
 def with_reason(chosen: dict[str, ir.Value], rows: Rows) -> dict[str, ir.Value]:
     """Columns read from `rows`, and beside them which value of the vendor does not read."""
     return {**chosen, **rows.unread()}

@@ -281,7 +281,8 @@ def _check_uri(uri: str) -> None:
     if url is None or not uri.startswith(DATABASES):
         raise RegistryError(
             f"`registry.tracking_uri`: `{shown(uri)}` is neither a database nor a server; "
-            "write one such as sqlite:///store/mlflow.db or https://mlflow.example.com"
+            "write one such as sqlite:///store/mlflow.db, postgresql://user@host/mlflow or "
+            "https://mlflow.example.com"
         )
     if uri.startswith("sqlite:") and url.database:
         try:

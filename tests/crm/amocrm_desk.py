@@ -17,7 +17,7 @@ from tests.crm.crm_desk import CrmDesk, source, vendor_rows
 
 BOT = 999_999
 """The user that the twin's token stands for."""
-SOURCE = source("amocrm", account_fields=COMPANY_FIELDS, calls_per_second=PACE)
+SOURCE = source("amocrm", account_fields=COMPANY_FIELDS, calls_a_second=PACE)
 
 
 def world_rows(deals: int, *, activities: int | None = None) -> Rows:
@@ -41,7 +41,7 @@ def _copied(row: Row) -> Row:
 
 def small() -> AmoCrmTwin:
     """A hundred deals with few activities, and the fields for scores."""
-    return AmoCrmTwin(world_rows(100, activities=50), calls_per_second=PACE).with_own_fields()
+    return AmoCrmTwin(world_rows(100, activities=50), calls_a_second=PACE).with_own_fields()
 
 
 class AmoDesk(CrmDesk):

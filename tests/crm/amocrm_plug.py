@@ -63,7 +63,7 @@ def open_numbered_target(url: str, *, clock: Clock, pace_book: Path) -> Numbered
 
 def make_twin(rows: Rows) -> AmoCrmTwin:
     """The twin of a company, which allows more calls than amoCRM does."""
-    return AmoCrmTwin(rows, calls_per_second=PACE)
+    return AmoCrmTwin(rows, calls_a_second=PACE)
 
 
 def state(there: AmoCrmTwin) -> Iterator[tuple[str, tuple[str, ...], list[Row]]]:

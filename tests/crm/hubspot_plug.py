@@ -42,8 +42,8 @@ def make_twin(rows: Rows) -> HubSpotTwin:
 
 
 def state(there: HubSpotTwin) -> Iterator[tuple[str, tuple[str, ...], list[Row]]]:
-    """The landed tables as they should be, but for what settings name beside."""
-    for kind, names in {**PROPERTIES, "deals": DEAL}.items():
+    """The landed tables as they should be."""
+    for kind, names in {**PROPERTIES, "deals": (*DEAL, *NAMED)}.items():
         rows = [row for row in there.objects[kind].values() if not row.get("archived")]
         yield kind, ("id",), [{n: r[n] for n in ("id", *names) if n in r} for r in rows]
     yield "deal_property_history", ("deal_id", "name", "timestamp"), list(_past(there))
@@ -60,6 +60,9 @@ def state(there: HubSpotTwin) -> Iterator[tuple[str, tuple[str, ...], list[Row]]
         yield table, ("id",), [{n: row[n] for n in names} for row in rows]
 
 
+NAMED = ("product_line", "lead_source", "service_start", "term_months", "campaign", "competitor",
+         "signed_by")  # fmt: skip
+"""The properties that the settings of `crm_desk` name."""
 SETTINGS = {
     "pipelines": ("id", "label", "display_order"),
     "pipeline_stages": ("id", "pipeline_id", "label", "display_order", "probability", "is_closed"),

@@ -49,7 +49,7 @@ def lead_ids(twin: TwinServer) -> list[int]:
 
 
 def test_a_full_load_is_the_twins_state_field_by_field(tmp_path: Path) -> None:
-    vendor = AmoCrmTwin(world_rows(500, activities=1_000), calls_per_second=PACE)
+    vendor = AmoCrmTwin(world_rows(500, activities=1_000), calls_a_second=PACE)
     with TwinServer(vendor) as twin:
         desk = AmoDesk(tmp_path, twin)
         desk.ingest()
@@ -61,7 +61,7 @@ def test_a_full_load_is_the_twins_state_field_by_field(tmp_path: Path) -> None:
 
 
 def test_a_company_is_the_company_again_field_by_field(tmp_path: Path) -> None:
-    with TwinServer(AmoCrmTwin(world_rows(100), calls_per_second=PACE)) as twin:
+    with TwinServer(AmoCrmTwin(world_rows(100), calls_a_second=PACE)) as twin:
         desk = AmoDesk(tmp_path, twin)
         assert desk.ingest().rejects == 0
         world = company("amocrm", 100)
@@ -358,14 +358,14 @@ def test_a_moment_that_fills_pages_is_read_to_its_end(twin: TwinServer) -> None:
     many = [{**event, "id": f"y{n:04}", "created_at": event["created_at"] + n // 300}
             for n in range(700)]  # fmt: skip
     org(twin).put({"events": many})
-    account = Account(AmoCrmSource.model_validate(connection(twin.url, calls_per_second=PACE)))
+    account = Account(AmoCrmSource.model_validate(connection(twin.url, calls_a_second=PACE)))
     found = [row["id"] for page in walk(account, (event["type"],), None) for row in page]
     kept = {row["id"] for row in org(twin).events if row["type"] == event["type"]}
     assert set(found) == kept
 
 
 def test_a_deal_deleted_while_pages_are_read_hides_no_other(tmp_path: Path) -> None:
-    vendor = AmoCrmTwin(world_rows(300, activities=10), calls_per_second=PACE)
+    vendor = AmoCrmTwin(world_rows(300, activities=10), calls_a_second=PACE)
     answer, first = vendor._list, [True]
 
     def deleting(request: Any, rest: str) -> Any:

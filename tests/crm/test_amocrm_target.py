@@ -30,8 +30,8 @@ from salesops_ml.scoring.plan import Change
 from tests.crm import killed_delivery
 from tests.crm.amocrm_desk import AmoDesk, small
 from tests.crm.amocrm_plug import FIRST, numbered, open_numbered_target, open_target
+from tests.crm.any_scores import any_scores
 from tests.crm.killed_delivery import AT, Plug
-from tests.crm.test_salesforce_target import scores
 
 FAST = Clock(50.0)
 
@@ -61,7 +61,7 @@ def own(org: AmoCrmTwin, code: str) -> dict[str, Any]:
 
 
 @settings(max_examples=200, deadline=None)
-@given(score=scores, zone=st.sampled_from(["Europe/Moscow", "UTC"]))
+@given(score=any_scores, zone=st.sampled_from(["Europe/Moscow", "UTC"]))
 def test_what_is_sent_is_kept_as_it_reads(score: Score, zone: str) -> None:
     """Days are kept as midnight in Moscow, which is no midnight of UTC; then read on either clock."""
     sent = to_amocrm(score)

@@ -40,7 +40,7 @@ def rows() -> Any:
 @pytest.fixture
 def org(rows: Any) -> AmoCrmTwin:
     told = {name: [dict(row) for row in table] for name, table in rows.items()}
-    return AmoCrmTwin(told, calls_per_second=PACE).with_own_fields()
+    return AmoCrmTwin(told, calls_a_second=PACE).with_own_fields()
 
 
 @pytest.fixture

@@ -14,10 +14,12 @@ from salesops_ml.crm.bitrix24_api import Portal
 from salesops_ml.crm.bitrix24_fields import OWN_FIELDS
 from salesops_ml.crm.bitrix24_twin import CODE, Bitrix24Twin
 from salesops_ml.crm.landing import landed_tables, landing_path
+from salesops_ml.crm.targets import connection_of
 from salesops_ml.crm.twin_faults import FaultPlan
 from salesops_ml.crm.twin_server import TwinServer
 from salesops_ml.crm_settings import Bitrix24Source
 from salesops_ml.errors import ConfigError, Refused, SourceError
+from salesops_ml.settings import parse
 from tests.crm.bitrix24_desk import PortalDesk, small
 from tests.crm.bitrix24_edits import PortalEdits
 from tests.crm.bitrix24_plug import connection, state
@@ -37,7 +39,7 @@ def portal_of(twin: TwinServer) -> Bitrix24Twin:
 
 
 def test_a_full_load_is_the_twins_state_field_by_field(tmp_path: Path) -> None:
-    with TwinServer(Bitrix24Twin(vendor_rows("bitrix24", 1_500), a_second=5, burst=250)) as twin:
+    with TwinServer(Bitrix24Twin(vendor_rows("bitrix24", 600), a_second=5, burst=250)) as twin:
         desk = PortalDesk(tmp_path, twin, calls_a_second=5, burst=250)
         desk.ingest()
         assert twin.report()["above_limit"] == 0
@@ -341,6 +343,17 @@ def test_a_wrong_connection_is_said_in_a_sentence(
     assert CODE not in str(told.value)
     assert "an-old-code" not in str(told.value)
     assert told.value.exit_code == 1
+
+
+def test_a_webhook_in_the_address_is_refused_and_never_repeated(tmp_path: Path, twin: Any) -> None:
+    url = f"https://x.bitrix24.com/rest/1/{CODE}/"
+    with pytest.raises(ConfigError, match="holds a webhook") as told:
+        parse({"source": {**connection(url)}})
+    assert CODE not in str(told.value)
+    written = {"target": "bitrix24", "connection": {**connection(url)}}
+    with pytest.raises(ConfigError, match="holds a webhook") as told:
+        connection_of(parse({"write_back": written}))
+    assert CODE not in str(told.value)
 
 
 def test_what_the_webhook_may_not_do_is_said_in_a_sentence(tmp_path: Path, twin: Any) -> None:

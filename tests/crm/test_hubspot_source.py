@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from salesops_ml.crm.hubspot_api import Account
+from salesops_ml.crm.hubspot_pass import Pass
 from salesops_ml.crm.hubspot_twin import TOKEN, HubSpotTwin
 from salesops_ml.crm.hubspot_twin_scopes import READ
 from salesops_ml.crm.landing import landed_tables, landing_path
@@ -172,6 +173,33 @@ def test_a_tie_that_was_cut_is_cut_here(tmp_path: Path, twin: Any) -> None:
     assert sum(account is None for account in accounts.values()) == 1
 
 
+def test_deals_of_several_pipelines_are_told_apart(tmp_path: Path) -> None:
+    rows = rows_of()
+    moved = {row["id"] for row in rows["deals"][:20]}
+    line = rows["pipelines"][0]
+    rows["pipelines"].append({**line, "id": "77", "label": "Renewals"})
+    rows["pipeline_stages"] += [
+        {**stage, "id": f"7{stage['id']}", "pipeline_id": "77"} for stage in rows["pipeline_stages"]
+    ]
+    for row in rows["deals"]:
+        if row["id"] in moved:
+            row |= {"pipeline": "77", "dealstage": f"7{row['dealstage']}"}
+    for row in rows["deal_property_history"]:
+        if row["deal_id"] in moved and row["name"] == "dealstage":
+            row["value"] = f"7{row['value']}"
+    with TwinServer(HubSpotTwin(rows, calls=QUICK)) as twin:
+        both = HubSpotDesk(tmp_path / "both", twin)
+        both.ingest()
+        told = {row["deal_id"]: row["pipeline"] for row in both.stored("deals")}
+        assert {deal for deal, line in told.items() if line == "Renewals"} == moved & told.keys()
+        assert len({(row["pipeline"], row["stage"]) for row in both.stored("stages")}) == 16
+        one = HubSpotDesk(tmp_path / "one", twin, pipelines=["Renewals"])
+        one.ingest()
+        assert {row["deal_id"] for row in one.stored("deals")} == moved & told.keys()
+        events = [row for row in both.stored("stage_events") if row["deal_id"] in moved]
+        assert one.stored("stage_events") == events
+
+
 def test_own_scores_come_back_as_nothing(tmp_path: Path, twin: Any) -> None:
     desk = HubSpotDesk(tmp_path, twin)
     desk.ingest()
@@ -241,6 +269,18 @@ def test_a_search_goes_beyond_ten_thousand_records() -> None:
         ids = [one for page in there.found("deals", since) for one in page]
         assert ids == [row["id"] for row in rows]
         assert server.report()["statuses"] == {"200": 54}
+
+
+def test_more_properties_than_an_address_bears_are_asked_for_by_id() -> None:
+    names = [f"a_property_of_the_company_number_{n:03d}" for n in range(300)]
+    rows = [{"id": str(n), **dict.fromkeys(names, "x")} for n in range(1, 121)]
+    with TwinServer(HubSpotTwin({"deals": rows}, calls=QUICK)) as server:
+        there = Account(HubSpotSource.model_validate(connection(server.url, **HURRY)))
+        one = Pass(there, "deals", names, None, history=("amount",))
+        found = [row for page in one.records(None) for row in page]
+        assert [row["id"] for row in found] == [row["id"] for row in rows]
+        assert {row[name] for row in found for name in names} == {"x"}
+        assert server.report()["calls"] == 2 + 3 + 1
 
 
 def test_versions_by_date_have_addresses_of_their_own(tmp_path: Path, twin: Any) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from salesops_ml.crm.delivery import Delivery
 from salesops_ml.crm.hubspot_fields import OWN_PROPERTIES, from_hubspot, to_hubspot
@@ -30,6 +29,7 @@ from salesops_ml.errors import Refused, Throttled, WriteBackError
 from salesops_ml.scoring.fields import Score
 from salesops_ml.scoring.plan import Change
 from tests.crm import killed_delivery
+from tests.crm.any_scores import any_scores
 from tests.crm.hubspot_desk import HubSpotDesk
 from tests.crm.hubspot_plug import QUICK, open_target
 from tests.crm.killed_delivery import AT, Plug
@@ -57,22 +57,8 @@ def target_of(twin: TwinServer, **more: Any) -> HubSpotTarget:
     return open_target(twin.url, clock=FAST, **more)
 
 
-texts = st.none() | st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=400)
-scores = st.builds(
-    Score,
-    st.none() | st.floats(0, 1).map(lambda p: round(p, 6)),
-    st.none() | st.dates(date(2000, 1, 1), date(2100, 1, 1)),
-    st.none() | st.sampled_from(["very low", "low", "medium", "high"]),
-    texts,
-    st.none() | st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)).map(
-        lambda at: at.replace(microsecond=0)
-    ),
-    texts,
-)  # fmt: skip
-
-
 @settings(max_examples=200, deadline=None)
-@given(score=scores)
+@given(score=any_scores)
 def test_what_is_sent_is_kept_as_it_reads(score: Score) -> None:
     sent = to_hubspot(score)
     kept = {one.name: stored(one, one.name, sent[one.name]) for one in KEPT}

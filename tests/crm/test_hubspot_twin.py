@@ -11,7 +11,8 @@ import pytest
 from salesops_ml.crm.hubspot_twin import TOKEN, HubSpotTwin
 from salesops_ml.crm.hubspot_twin_scopes import READ, WRITE
 from salesops_ml.crm.hubspot_twin_search import MalformedSearch, search
-from salesops_ml.crm.twin_server import TwinServer, make_twin
+from salesops_ml.crm.twin_server import TwinServer, make_twin, serve
+from salesops_ml.errors import UsageError
 from tests.crm.test_crm_incremental import small
 from tests.needs import missing
 
@@ -252,6 +253,12 @@ def test_conditions_meet_what_a_slow_loop_meets() -> None:
     assert (total, following) == (len(slow), "9")
     with pytest.raises(MalformedSearch):
         search(rows, {"filterGroups": [{"filters": [{**after, "operator": "NEAR"}]}]})
+
+
+def test_a_port_that_is_taken_is_said_in_a_sentence(twin: TwinServer) -> None:
+    taken = int(twin.url.rsplit(":", 1)[-1])
+    with pytest.raises(UsageError, match=rf"port {taken}: cannot be listened on"):
+        serve("hubspot", port=taken, say=str)
 
 
 def test_the_demo_has_deals_and_properties_for_scores() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,13 @@ import ibis
 import pandas as pd
 import pytest
 
+from salesops_ml.crm.amocrm_mapping import map_amocrm
+from salesops_ml.crm.amocrm_rows import lead_row
+from salesops_ml.crm.bitrix24_mapping import map_bitrix24
 from salesops_ml.crm.landed_draft import draft_of
 from salesops_ml.crm.landing_book import squashed
+from salesops_ml.crm.tryton_mapping import map_tryton
+from salesops_ml.crm.twin_world_amocrm import ZONE
 from salesops_ml.crm.vendor_history import (
     STAGE,
     changes_of,
@@ -20,8 +25,14 @@ from salesops_ml.crm.vendor_history import (
     stage_events_of,
 )
 from salesops_ml.crm.vendor_rows import Rows
-from salesops_ml.crm_settings import HubSpotSource
+from salesops_ml.crm.vendors import Surroundings
+from salesops_ml.crm_settings import AmoCrmSource, Bitrix24Source, HubSpotSource
+from salesops_ml.settings import parse
 from tests.crm.crm_desk import LOADED_AT, CrmDesk, vendor_rows
+from tests.crm.test_amocrm_mapping import LEAD, STATUSES, event, status
+from tests.crm.test_tryton_parts import source as tryton_source
+from tests.crm.test_tryton_parts import tables as tryton_saves
+from tests.crm.test_vendor_mappings import tables
 
 SPOILED = {
     "salesforce": [("OpportunityHistory", "OpportunityId", "CreatedDate", {}),
@@ -107,3 +118,51 @@ def test_nothing_is_lost_between_entries_and_rejects() -> None:
             ("", "is empty"), ("", "is empty"), ("31.12.2025", "does not"), ("now", "does not"),
         ]  # fmt: skip
         assert {(row["source"], row["column"]) for row in rejects} == {("hubspot deal a", "when")}
+
+
+def amocrm_tables() -> tuple[Any, AmoCrmSource]:
+    moves = [event("lead_status_changed", day, status(10), status(142)) for day in (1, 2)]
+    moves[1]["at"] = SOON
+    rows = {"leads": [lead_row(LEAD, [], ZONE)], "statuses": STATUSES, "lead_events": moves,
+            "account": [{"id": 1, "currency": "EUR"}],
+            "pipelines": [{"id": 1, "name": "Sales", "sort": 1}],
+            "loss_reasons": [{"id": 3, "name": "Too dear"}]}  # fmt: skip
+    url = "https://x.kommo.com"
+    return tables(**rows), AmoCrmSource(type="amocrm", url=url, token="env:T")
+
+
+def bitrix24_tables() -> tuple[Any, Bitrix24Source]:
+    deal = {"id": 7, "stageId": "NEW", "stageSemanticId": "P", "categoryId": 0,
+            "createdTime": "2026-03-01T12:00:00+00:00"}  # fmt: skip
+    moves = [{"ID": n, "OWNER_ID": 7, "STAGE_ID": "NEW", "CREATED_TIME": time}
+             for n, time in enumerate(["2026-03-01T12:00:00+00:00", SOON])]  # fmt: skip
+    statuses = [{"STATUS_ID": "NEW", "NAME": "New", "SORT": 10, "CATEGORY_ID": 0, "SEMANTICS": None,
+                 "ENTITY_ID": "DEAL_STAGE"}]  # fmt: skip
+    rows = {"deals": [deal], "stage_history": moves, "statuses": statuses,
+            "categories": [{"id": 0, "name": "Sales"}]}  # fmt: skip
+    told = {"type": "bitrix24", "url": "https://x.bitrix24.com", "user_id": 1, "webhook": "env:T"}
+    return tables(**rows), Bitrix24Source.model_validate(told)
+
+
+def tryton_tables() -> tuple[Any, Any]:
+    saves = [("2026-01-01T08:00:00", "lead", "10.00", "8"), (SOON, "won", "10.00", "8")]
+    return tryton_saves(saves), parse(tryton_source()).source
+
+
+@pytest.mark.parametrize(
+    ("mapping", "told", "column", "kept"),
+    [
+        (map_amocrm, amocrm_tables, "created_at", 2),
+        (map_bitrix24, bitrix24_tables, "CREATED_TIME", 1),
+        (map_tryton, tryton_tables, "modified", 1),
+    ],
+    ids=["amocrm", "bitrix24", "tryton"],
+)
+def test_every_mapping_tells_them(mapping: Any, told: Any, column: str, kept: int) -> None:
+    landed, options = told()
+    done = mapping(landed, options, Surroundings("EUR", "UTC", date(2026, 7, 1)))
+    draft = draft_of({"stage_events": done["stage_events"]}, options)
+    (reject,) = draft.all_rejects().to_pylist()
+    assert (reject["table"], squashed(reject["column"])) == ("stage_events", squashed(column))
+    assert (reject["value"], reject["source"]) == (SOON, f"{options.type} deal 7")
+    assert draft.tables["stage_events"].num_rows == kept

@@ -51,6 +51,9 @@ class TrytonProxy(TwinVendor):
     def routes(self) -> Sequence[Route]:
         return [("POST", "/.*", self.forward)]
 
+    def shows_token(self, request: Request) -> bool:
+        return "authorization" in request.headers
+
     def forward(self, request: Request) -> Response:
         """What the server answers; a write that it has made is noted."""
         headers = {name: request.headers[name] for name in _KEPT if name in request.headers}
