@@ -66,6 +66,9 @@ VENDORS = {
         "amocrm_plug", "AmoCrmEdits", "leads",
         {"calls_a_second": 50, "account_fields": COMPANY_FIELDS}, 7.0,
     ),
+    "bitrix24": Vendor(
+        "bitrix24_plug", "Bitrix24Edits", "deals", {"calls_a_second": 100, "burst": 10_000}, 2.0,
+    ),
 }  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,8 @@ from salesops_ml.crm.twin_server import TwinServer
 from salesops_ml.crm.twin_world import Rows
 from salesops_ml.settings import Settings, parse
 from tests.crm.bitrix24_plug import QUICK, connection
-from tests.crm.crm_desk import CrmDesk, source, vendor_rows
+from tests.crm.crm_desk import source, vendor_rows
+from tests.crm.twin_desk import TwinDesk
 
 
 def small() -> Rows:
@@ -19,7 +19,7 @@ def small() -> Rows:
     return {**rows, "activities": rows["activities"][:300]}
 
 
-class PortalDesk(CrmDesk):
+class PortalDesk(TwinDesk):
     """A warehouse that is loaded from a twin, as fast as a patient portal bears."""
 
     def __init__(self, folder: Path, twin: TwinServer, **more: Any) -> None:
@@ -31,10 +31,3 @@ class PortalDesk(CrmDesk):
         told = connection(self.twin.url, **{**source("bitrix24"), **self.more})
         outbox = {"target": "bitrix24", "outbox": f"sqlite:///{self.folder}/outbox.db"}
         return parse({"source": told, "warehouse": self.warehouse, "write_back": outbox})
-
-    def sync(self, rows: Mapping[str, Any], gone: Mapping[str, Any] = {}) -> None:
-        """What people do in the portal: rows saved, others deleted."""
-        self.twin.vendor.put(rows)  # type: ignore[attr-defined]
-        for name, ids in gone.items():
-            for record_id in ids:
-                self.twin.vendor.delete(name, record_id)  # type: ignore[attr-defined]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import random
-from datetime import datetime
 from typing import Any
 
 from salesops_ml.crm.bitrix24_fields import OWN_FIELDS
 from salesops_ml.crm.bitrix24_twin import Bitrix24Twin
 from salesops_ml.crm.bitrix24_twin_fields import shown_name
-from salesops_ml.crm.twin_world import Row, Rows
+from salesops_ml.crm.twin_world import Row
 
 
 class PortalEdits:
@@ -112,21 +111,3 @@ class PortalEdits:
         chance = f"{self.rng.random() * 100:.2f}"
         fields = {shown_name(own): chance for own in OWN_FIELDS if own.endswith("PROBABILITY")}
         self.portal._run("crm.item.update", {"entityTypeId": 2, "id": deal["id"], "fields": fields})
-
-
-class RowEdits:
-    """Edits of a portal's rows before they are saved, for benchmarks; `take` gives what changed."""
-
-    def __init__(self, rows: Rows, seed: int) -> None:
-        self.rows, self.rng, self.clock = rows, random.Random(seed), datetime(2026, 10, 1)
-        self.changed: list[Row] = []
-
-    def change_amount(self, deal: Row) -> None:
-        """Another amount for a deal."""
-        deal["opportunity"] = float(self.rng.randint(1, 90_000))
-        self.changed.append(deal)
-
-    def take(self) -> Rows:
-        """Changed rows by table."""
-        done, self.changed = {"deals": self.changed}, []
-        return done

@@ -264,3 +264,21 @@ class AmoCrmEdits:
              "entity_type": "lead", "created_by": deal["created_by"], "created_at": at,
              "value_before": told[0], "value_after": told[1]}
         )  # fmt: skip
+
+
+class Bitrix24Edits:
+    """Amounts changed in a portal's rows; `bitrix24_edits` has all other edits, made in the portal."""
+
+    def __init__(self, rows: Rows, seed: int) -> None:
+        self.rows, self.rng, self.clock = rows, random.Random(seed), NOW
+        self.changed: list[Row] = []
+
+    def change_amount(self, deal: Row) -> None:
+        """Another amount for a deal."""
+        deal["opportunity"] = float(self.rng.randint(1, 90_000))
+        self.changed.append(deal)
+
+    def take(self) -> Rows:
+        """Changed rows by table."""
+        done, self.changed = {"deals": self.changed}, []
+        return done
