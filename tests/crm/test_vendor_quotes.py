@@ -23,15 +23,20 @@ DAY = timedelta(days=1)
 
 def answered(vendor: str, rows: dict[str, list[dict[str, Any]]]) -> tuple[str, dict[str, Any]]:
     """A quote of an old deal that was made on one day, and answered on another."""
+    made, saved = MADE.isoformat(), ANSWERED.isoformat()
     if vendor == "salesforce":
         deal = rows["Opportunity"][0]["Id"]
-        return deal, {"Id": "0Q0new", "OpportunityId": deal, "GrandTotal": 900.0,
-                      "Discount": 10.0, "Status": "Accepted", "CreatedDate": f"{MADE.isoformat()}.000+0000",
-                      "SystemModstamp": f"{ANSWERED.isoformat()}.000+0000", "IsDeleted": False}  # fmt: skip
+        return deal, {
+            "Id": "0Q0new", "OpportunityId": deal, "GrandTotal": 900.0, "Discount": 10.0,
+            "Status": "Accepted", "CreatedDate": f"{made}.000+0000",
+            "SystemModstamp": f"{saved}.000+0000", "IsDeleted": False,
+        }  # fmt: skip
     deal = rows["deals"][0]["id"]
-    return deal, {"id": "777", "hs_quote_amount": "900.00", "hs_discount_percentage": "10",
-                  "hs_status": "accepted", "hs_createdate": f"{MADE.isoformat()}Z",
-                  "hs_lastmodifieddate": f"{ANSWERED.isoformat()}Z", "archived": False}  # fmt: skip
+    return deal, {
+        "id": "777", "hs_quote_amount": "900.00", "hs_discount_percentage": "10",
+        "hs_status": "accepted", "hs_createdate": f"{made}Z", "hs_lastmodifieddate": f"{saved}Z",
+        "archived": False,
+    }  # fmt: skip
 
 
 def lay(desk: CrmDesk, quote: dict[str, Any], deal: str) -> None:
