@@ -97,35 +97,44 @@ def quotes_of(tables: Tables, deals: Rows) -> dict[str, ir.Table]:
     table = rows.table.semi_join(there, rows.text("id") == there["_there"])
     table = table.inner_join(live, rows.only(table).text("opportunity") == live["_live"])
     rows = rows.only(table.filter(rows.only(table).text("state") != "draft"))
-    return {"quotes": _sent(rows).union(_answered(rows))}
+    sent = _sent(rows)
+    return {"quotes": sent.union(_saved_again(rows, sent))}
 
 
 def _sent(rows: Rows) -> ir.Table:
-    """Known when its day was over, or at its last save where that came before."""
+    """Known when its day was over, or at its last save where that came before; later saves may have
+    changed the amount, which `_saved_again` tells then."""
     created, saved = rows.moment("create_date"), rows.moment("modified")
     day = rows.day("quotation_date").cast("timestamp").fill_null(created)
     over = ibis.ifelse(rows.text("quotation_date").isnull(), created, day + ibis.interval(days=1))
     known = ibis.greatest(created, ibis.least(over, saved))
     sent = ibis.least(ibis.greatest(created, day), known)
-    return _quote(rows, rows.text("id"), ibis.literal("sent"), sent, known)
+    return _quote(rows, rows.text("id"), ibis.literal("sent"), sent, known, stands=saved <= known)
 
 
-def _answered(rows: Rows) -> ir.Table:
-    kept = rows.only(rows.table.filter(rows.text("state").isin(list(ANSWERS))))
-    at = kept.moment("modified")
-    status = kept.text("state").substitute(ANSWERS)
-    return _quote(kept, kept.text("id") + ANSWER, status, at, at)
+def _saved_again(rows: Rows, sent: ir.Table) -> ir.Table:
+    """The answer, and what the quote says today, known from its last save on."""
+    told = sent.select(_quote_id="quote_id", _known="recorded_at")
+    table = rows.table.inner_join(told, rows.text("id") == told["_quote_id"])
+    answered = rows.only(table).text("state").isin(list(ANSWERS))
+    later = rows.only(table).moment("modified") > table["_known"]
+    kept = rows.only(table.filter(answered | later))
+    at, state = kept.moment("modified"), kept.text("state")
+    status = ibis.ifelse(state.isin(list(ANSWERS)), state.substitute(ANSWERS), "sent")
+    return _quote(kept, kept.text("id") + ANSWER, status, at, at, stands=ibis.literal(True))
 
 
 def _quote(
-    rows: Rows, quote_id: ir.Value, status: ir.Value, sent_at: ir.Value, recorded_at: ir.Value
-) -> ir.Table:
+    rows: Rows, quote_id: ir.Value, status: ir.Value, sent_at: ir.Value, recorded_at: ir.Value,
+    *, stands: ir.BooleanValue,
+) -> ir.Table:  # fmt: skip
+    """`stands`: whether the amount of today was that of then."""
     same_money = rows.text("currency") == rows.table["_paid_in"]
     chosen = {
         "quote_id": quote_id,
         "deal_id": rows.table["_live"],
         "amount": ibis.ifelse(
-            same_money, rows.money("untaxed_amount"), ibis.null("decimal(18, 2)")
+            same_money & stands, rows.money("untaxed_amount"), ibis.null("decimal(18, 2)")
         ),
         "sent_at": sent_at,
         "status": status,
