@@ -4,8 +4,9 @@ Leads, companies, tasks and notes come in the order of their ids, from ten minut
 load's highest `updated_at` on: what is saved meanwhile joins the list and moves nobody out of it. A lead
 that is deleted meanwhile moves those behind it one place forward; where the bin says that this happened,
 the list is read again. What was saved during a long reading is asked for once more, since the highest
-`updated_at` may be of a later save than one that was read over. History comes from events (`amocrm_events`). An account that ignores filters
-gives everything each time, of which the landing keeps what is new. No clock of ours is asked.
+`updated_at` may be of a later save than one that was read over. History comes from events
+(`amocrm_events`). An account that ignores filters gives everything each time, of which the landing keeps
+what is new. No clock of ours is asked.
 
 Sources: amoCRM developer documentation, pages "Leads", "Leads pipelines", "Companies", "Tasks",
 "Events and notes", "Users", "Loss reasons" and "Filters".
@@ -83,7 +84,9 @@ def feeds(source: AmoCrmSource, *, pace_book: Path | None = None) -> Sequence[Fe
         Feed("loss_reasons", ("id",), reader.loss_reasons, whole=True),
         Feed("custom_fields", ("id", "ref"), reader.fields, whole=True),
         Feed("users", ("id",), reader.users, whole=True),
-        Feed("companies", ("id",), paid(reader.companies), cursor="updated_at", deleted="is_deleted"),
+        Feed(
+            "companies", ("id",), paid(reader.companies), cursor="updated_at", deleted="is_deleted"
+        ),
         Feed("lead_contacts", ("deal_id",), paid(reader.contacts), cursor="updated_at"),
         Feed("tasks", ("activity_id",), free(reader.tasks), cursor="updated_at"),
         Feed("lead_notes", ("activity_id",), free(reader.lead_notes), cursor="updated_at"),
