@@ -362,13 +362,20 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: is not YAML: {error}") from error
+        raise ConfigError(f"{path}: is not YAML{_where(error)}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: holds {type(values).__name__}, not `key: value` lines")
     below = values.pop("extends", None)
     if below is None:
         return values
     return merge(_read(path.parent / str(below), (*seen, path.resolve())), values)
+
+
+def _where(error: yaml.YAMLError) -> str:
+    """What is wrong and where; never the line itself, which may hold a secret."""
+    problem = getattr(error, "problem", None) or "it cannot be read"
+    mark = getattr(error, "problem_mark", None)
+    return f": {problem}" + (f" (line {mark.line + 1}, column {mark.column + 1})" if mark else "")
 
 
 def _explain(problem: Any, origin: str) -> str:
@@ -378,12 +385,23 @@ def _explain(problem: Any, origin: str) -> str:
         return f"{origin}: `{place}` is not a setting; check its spelling and place"
     if problem["type"].startswith("union_tag"):
         kinds = "synthetic, files, event_log, sql, tryton, salesforce, hubspot, amocrm, bitrix24"
-        return f"{origin}: `{place}.type` must be one of {kinds}; got {_shown(problem['input'])}"
+        return f"{origin}: `{place}.type` must be one of {kinds}{_got(_type_of(problem['input']))}"
     message = problem["msg"].removeprefix("Value error, ")
-    got = "" if problem["type"] == "missing" else f"; got {_shown(problem['input'])}"
+    got = "" if problem["type"] in _UNSHOWN else _got(problem["input"])
     return f"{origin}: `{place}`: {message}{got}"
 
 
-def _shown(value: Any) -> str:
+_UNSHOWN = ("missing", "dict_type", "model_type", "model_attributes_type")
+"""Problems whose input is nothing, or stands where a mapping belongs: it may be a secret."""
+
+
+def _got(value: Any) -> str:
+    """What came, cut short. Of a mapping nothing is shown: any of its values may be a secret."""
+    if isinstance(value, dict):
+        return ""
     text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return f"; got {text if len(text) <= 80 else text[:77] + '...'}"
+
+
+def _type_of(value: Any) -> Any:
+    return value.get("type", value) if isinstance(value, dict) else value

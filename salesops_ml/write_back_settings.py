@@ -66,7 +66,7 @@ class WriteBack(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    target: Literal["sql"] | CrmTarget = "sql"
+    target: Literal["sql", CrmTarget] = "sql"
     url: Address = "sqlite:///store/crm.db"
     password: Secret | None = None
     table: str = "salesops_scores"

@@ -105,6 +105,29 @@ def test_what_is_wrong_is_named_with_its_place(name: str) -> None:
     assert caught.value.exit_code == 2
 
 
+SECRETIVE: dict[str, str] = {
+    "another type": "source: {type: hubspt, token: pat-S3CRET}",
+    "no mapping": "source: pat-S3CRET",
+    "a connection that is none": "write_back: {connection: pat-S3CRET}",
+    "a fault of the whole": "source: {type: hubspot, tokens: pat-S3CRET, token: env:T, url: no}",
+    "a line that is no YAML": "source:\n  token: pat: S3CRET",
+    "a list": "source: [pat-S3CRET]",
+}
+
+
+@pytest.mark.parametrize("name", SECRETIVE)
+def test_a_secret_written_in_the_wrong_place_is_not_repeated(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, "c.yaml", SECRETIVE[name]))
+    assert "S3CRET" not in str(caught.value)
+
+
+def test_an_unknown_target_is_told_once_with_those_that_there_are() -> None:
+    with pytest.raises(ConfigError, match="'bitrix24'; got 'hubspott'") as caught:
+        parse({"write_back": {"target": "hubspott"}})
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_several_faults_are_told_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         parse({"modles": {}, "models": {"trees": 0}})

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -167,6 +168,7 @@ def resume_in(target: Target, outbox: Outbox, run_id: str | None, *, failed: boo
     """`resume` with the target and the outbox in hand."""
     name = run_id or _last_open(outbox, target.place)
     if failed:
+        _check_last(outbox, name)
         outbox.retry_failed(name)
     done = Delivery(outbox, target).run(name)
     check_delivered(done, target.place)
@@ -220,6 +222,9 @@ def undo_in(
     done: RolledBack = roll_back(outbox, delivery, run_id, at=at, canary_share=share)
     check_delivered(done.delivered, target.place)
     found = {**done.found, RESTORED: done.delivered.confirmed}
+    if done.before:
+        text = f"{run_id} was rolled back before; nothing was sent to {target.place} now"
+        return Told(text, _back_values(run_id, found, done.left))
     return _told_back(run_id, target.place, found, done.left)
 
 
@@ -318,7 +323,11 @@ def _told_back(run_id: str, place: str, found: dict[str, int], left: tuple[str, 
     lines += [f"{count:>10,} {what}" for what, count in found.items()]
     if left:
         lines.append(f"  {LEFT}: " + ", ".join(left))
-    return Told("\n".join(lines), {"run_id": run_id + SUFFIX, "found": found, "left": list(left)})
+    return Told("\n".join(lines), _back_values(run_id, found, left))
+
+
+def _back_values(run_id: str, found: dict[str, int], left: tuple[str, ...]) -> dict[str, Any]:
+    return {"run_id": run_id + SUFFIX, "found": found, "left": list(left)}
 
 
 def _last_open(outbox: Outbox, place: str) -> str:
@@ -326,6 +335,21 @@ def _last_open(outbox: Outbox, place: str) -> str:
         if run.place == place and run.state in ("open", "stopped"):
             return run.run_id
     raise UsageError(f"{place}: nothing to resume; `salesops write-back status` lists all runs")
+
+
+def _check_last(outbox: Outbox, run_id: str) -> None:
+    """A refused score is not sent again where a later plan was made: it would undo a newer one.
+
+    Raises:
+        UsageError: there is a later run at the same place.
+    """
+    run = outbox.run(run_id)
+    last = next(one for one in outbox.runs() if one.place == run.place)
+    if last.planned_at > run.planned_at:
+        raise UsageError(
+            f"run `{run_id}` was followed by `{last.run_id}`, so what it was refused is out of date; "
+            "score and plan again: salesops score --write-back"
+        )
 
 
 def _counts(summary: PlanSummary) -> dict[str, int]:

@@ -9,6 +9,7 @@ where it is off they are ignored in silence, so that nothing here may trust them
 from __future__ import annotations
 
 import contextlib
+import email.utils
 import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -53,6 +54,9 @@ class Account:
         clock: the clock of limits and pauses.
         pace_book: the file that keeps the times of the last calls.
         timeout: seconds without a word until a call is given up.
+
+    Attributes:
+        told_at: the vendor's clock at its last answer, unix seconds; None where it tells none.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class Account:
         self._version = source.api_version
         self._clock = clock or Clock()
         self._throttled_at: float | None = None
+        self.told_at: float | None = None
         self._fields: dict[str, list[Record]] = {}
         self.door = HttpDoor(
             source.url, limits=limits or limits_of(source), clock=clock, pace_book=pace_book,
@@ -167,6 +172,8 @@ class Account:
 
     def _explain(self, answer: Answer) -> RemoteError | None:
         """amoCRM's own reading of an answer."""
+        with contextlib.suppress(KeyError, ValueError):
+            self.told_at = email.utils.parsedate_to_datetime(answer.headers["date"]).timestamp()
         if answer.status == 429:
             self._throttled_at = self._clock.now()
             asked = answer.headers.get("retry-after", "")

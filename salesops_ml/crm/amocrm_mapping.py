@@ -231,12 +231,13 @@ def _deals(world: _World, changes: ir.Table) -> ir.Table:
 
 
 def _as_landed(options: AmoCrmSource) -> AmoCrmSource:
-    """The settings with custom fields by their landed columns."""
+    """The settings with the fields that they name by their landed columns."""
     fields = {
         name: field.model_copy(update={"column": column_of(field.column or name)})
         for name, field in options.custom_fields.items()
     }
-    return options.model_copy(update={"custom_fields": fields})
+    canonical = {name: column_of(ref) for name, ref in options.canonical_fields.items()}
+    return options.model_copy(update={"custom_fields": fields, "canonical_fields": canonical})
 
 
 def _ended(world: _World, changes: ir.Table) -> ir.Table:

@@ -3,8 +3,10 @@
 Leads, companies, tasks and notes come in the order of their ids, from ten minutes before the last
 load's highest `updated_at` on: what is saved meanwhile joins the list and moves nobody out of it. A lead
 that is deleted meanwhile moves those behind it one place forward; where the bin says that this happened,
-the list is read again. History comes from events (`amocrm_events`). An account that ignores filters
-gives everything each time, of which the landing keeps what is new. No clock of ours is asked.
+the list is read again. What was saved during a long reading is asked for once more, since the highest
+`updated_at` may be of a later save than one that was read over. History comes from events
+(`amocrm_events`). An account that ignores filters gives everything each time, of which the landing keeps
+what is new. No clock of ours is asked.
 
 Sources: amoCRM developer documentation, pages "Leads", "Leads pipelines", "Companies", "Tasks",
 "Events and notes", "Users", "Loss reasons" and "Filters".
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +49,12 @@ from salesops_ml.errors import SourceError
 
 AGAIN = 600
 """Seconds before the last load's end that are read again: a save may show after a later one."""
+SHORT = 300
+"""A list whose reading took longer, in seconds, is asked once more for what was saved meanwhile."""
 MOST_TRIES = 5
 _LOG = logging.getLogger(__name__)
 _Rows = Iterator[list[Record]]
+_Read = Callable[[Any], _Rows]
 
 
 def feeds(source: AmoCrmSource, *, pace_book: Path | None = None) -> Sequence[Feed]:
@@ -68,20 +74,23 @@ def feeds(source: AmoCrmSource, *, pace_book: Path | None = None) -> Sequence[Fe
             account.place,
         )
     reader = _Reader(account, source)
+    paid, free = partial(_caught_up, account, paid=True), partial(_caught_up, account)
     return [
         Feed("account", ("id",), reader.about, whole=True),
-        Feed("leads", ("id",), reader.leads, cursor="updated_at", deleted="is_deleted"),
-        Feed("lead_events", ("id",), reader.events, cursor="created_at"),
+        Feed("leads", ("id",), paid(reader.leads), cursor="updated_at", deleted="is_deleted"),
+        Feed("lead_events", ("id",), free(reader.events), cursor="created_at"),
         Feed("pipelines", ("id",), reader.pipelines, whole=True),
         Feed("statuses", ("stage",), reader.statuses, whole=True),
         Feed("loss_reasons", ("id",), reader.loss_reasons, whole=True),
         Feed("custom_fields", ("id", "ref"), reader.fields, whole=True),
         Feed("users", ("id",), reader.users, whole=True),
-        Feed("companies", ("id",), reader.companies, cursor="updated_at", deleted="is_deleted"),
-        Feed("lead_contacts", ("deal_id",), reader.contacts, cursor="updated_at"),
-        Feed("tasks", ("activity_id",), reader.tasks, cursor="updated_at"),
-        Feed("lead_notes", ("activity_id",), reader.lead_notes, cursor="updated_at"),
-        Feed("contact_notes", ("activity_id",), reader.contact_notes, cursor="updated_at"),
+        Feed(
+            "companies", ("id",), paid(reader.companies), cursor="updated_at", deleted="is_deleted"
+        ),
+        Feed("lead_contacts", ("deal_id",), paid(reader.contacts), cursor="updated_at"),
+        Feed("tasks", ("activity_id",), free(reader.tasks), cursor="updated_at"),
+        Feed("lead_notes", ("activity_id",), free(reader.lead_notes), cursor="updated_at"),
+        Feed("contact_notes", ("activity_id",), free(reader.contact_notes), cursor="updated_at"),
     ]
 
 
@@ -187,6 +196,29 @@ class _Reader:
             pages = self.account.pages("leads/pipelines", "pipelines")
             self._pipelines = [row for page in pages for row in page]
         return self._pipelines
+
+
+def _caught_up(account: Account, read: _Read, *, paid: bool = False) -> _Read:
+    """The same reading, and again over what was saved while it lasted, until that was short.
+
+    Args:
+        account: where it reads.
+        read: gives what was saved since a moment.
+        paid: where filters are off it gives everything each time, so that nothing can be missed.
+    """
+
+    def reading(since: Any) -> _Rows:
+        while True:
+            began = account.told_at
+            yield from read(since)
+            ended = account.told_at
+            if began is None or ended is None or ended - began < SHORT:
+                return
+            if paid and not account.filters:
+                return
+            since = int(began)
+
+    return reading
 
 
 def _tombstone(lead_id: int) -> Record:

@@ -33,6 +33,8 @@ LONGEST_PAUSE = 900.0
 """A vendor that asks for a longer pause is not waited for, in seconds."""
 MOST_RENEWALS = 2
 """A call that is not known with so many new tokens is refused for good."""
+FIRST_TRIES = 5
+"""Tries (some 6 s) of a vendor that nobody has reached yet: a wrong address stays wrong."""
 _SHOWN = 300
 _Done = TypeVar("_Done")
 _LOG = logging.getLogger(__name__)
@@ -166,6 +168,7 @@ class HttpDoor:
         self._explain = explain or _no_opinion
         self._backoff = backoff or Backoff()
         self._draws = random.Random(seed)
+        self._reached = False
         self._client = httpx.Client(
             timeout=max(0.05, self.clock.real(timeout)),
             headers={"user-agent": USER_AGENT},
@@ -201,16 +204,23 @@ class HttpDoor:
         return self._once(method, path, asked)
 
     def patiently(self, attempt: Callable[[], _Done]) -> _Done:
-        """Try again after passing failures, with pauses, up to `backoff.attempts` times."""
+        """Try again after passing failures, with pauses, up to `backoff.attempts` times.
+
+        Where no call has reached the vendor yet, there are `FIRST_TRIES` at most.
+        """
         for failures in range(1, self._backoff.attempts + 1):
             try:
                 return attempt()
             except (NotSent, Ambiguous) as error:
-                if failures == self._backoff.attempts or _too_long(error):
+                if failures >= self._tries() or _too_long(error):
                     raise
                 _LOG.info("%s; attempt %d failed", error, failures)
                 self.clock.sleep(self.pause(error, failures))
         raise AssertionError("a backoff has one attempt at least")
+
+    def _tries(self) -> int:
+        most = self._backoff.attempts
+        return most if self._reached else min(most, FIRST_TRIES)
 
     def pause(self, error: RemoteError, failures: int) -> float:
         """How long to wait after that failure, in seconds of the clock."""
@@ -244,6 +254,7 @@ class HttpDoor:
         rest = {name: value for name, value in asked.items() if name != "headers"}
         with self.pace.call(), self._errors():
             found = self._client.request(method, url, headers=headers, **rest)
+            self._reached = True
             return Answer(found.status_code, dict(found.headers), found.content)
 
     def _joined(self, path: str) -> httpx.URL:
@@ -266,6 +277,7 @@ class HttpDoor:
         except (httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
             raise Refused(f"{self.place}: {mask(str(error))}") from None
         except httpx.TransportError as error:
+            self._reached = True
             what = mask(str(error)) or type(error).__name__
             raise Ambiguous(
                 f"{self.place}: the answer was lost ({what}), so it is not known what was done"

@@ -38,11 +38,13 @@ class RolledBack:
         delivered: what became of the changes back.
         found: how many deals had to be restored, were changed since, at their old value, or gone.
         left: some of the deals that somebody changed since.
+        before: it had been done to its end before, and nothing was sent now.
     """
 
     delivered: Delivered
     found: dict[str, int]
     left: tuple[str, ...]
+    before: bool = False
 
 
 def roll_back(
@@ -66,7 +68,8 @@ def roll_back(
     name = run_id + SUFFIX
     known = {made.run_id: made for made in outbox.runs()}
     if name in known and known[name].state != "planning":
-        return RolledBack(delivery.run(name), {}, ())
+        before = known[name].state == "finished"
+        return RolledBack(delivery.run(name), {}, (), before)
     seen: Counter[str] = Counter()
     left: list[str] = []
     with outbox.exclusive():

@@ -8,6 +8,7 @@ API and the same CRM landed by a loader come out equal.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -33,6 +34,8 @@ from salesops_ml.warehouse import database_path
 
 GONE = "_gone"
 _PAGE = 50_000
+_DRIVER = re.compile(r"(?<=^postgresql)\+\w+(?=://)")
+"""SQLAlchemy's driver in a URL, as write-back has it; Ibis has its own."""
 
 
 def feeds(source: SqlSource) -> Sequence[Feed]:
@@ -256,6 +259,7 @@ def _today(deals: ir.Table) -> ir.Table:
 def _connected(source: SqlSource) -> Iterator[Any]:
     """A connection to the warehouse, for reading."""
     url = with_password(source.url, source.password, setting="source.password")
+    url = _DRIVER.sub("", url)
     connection = None
     try:
         if urlsplit(url).scheme == "duckdb":

@@ -56,11 +56,13 @@ def attributes_of(options: CrmSource) -> tuple[Attribute, ...]:
 
 
 def custom_columns(rows: Rows, options: CrmSource) -> dict[str, ir.Value]:
-    """The extra attributes as columns of `deals`.
+    """The extra attributes as columns of `deals`, once all fields that settings name are there.
 
     Raises:
-        SourceError: a field that settings name did not land.
+        SourceError: a field that `custom_fields` or `canonical_fields` name did not land.
     """
+    for name, column in options.canonical_fields.items():
+        _landed(rows, f"canonical_fields.{name}", column)
     return {
         attribute.column: _reader(rows, field)(_column(rows, attribute.name, field))
         for attribute, field in zip(
@@ -79,11 +81,14 @@ def over_time_fields(rows: Rows, options: CrmSource) -> dict[str, tuple[str, ir.
 
 
 def _column(rows: Rows, name: str, field: CustomField) -> str:
-    column = field.column or name
+    return _landed(rows, f"custom_fields.{name}", field.column or name)
+
+
+def _landed(rows: Rows, setting: str, column: str) -> str:
     if not rows.has(column):
         raise SourceError(
-            f"`source.custom_fields.{name}`: `{rows.name}` has no field `{column}`; correct the "
-            "name, give the reading user the right to see it, or leave the attribute out"
+            f"`source.{setting}`: `{rows.name}` has no field `{column}`; correct the name, give the "
+            "reading user the right to see it, or leave the attribute out"
         )
     return column
 

@@ -163,6 +163,18 @@ def test_refused_deals_are_told_with_exit_code_1_and_tried_again_on_request(desk
     assert desk.chances()["d3"] == 90
 
 
+def test_a_refused_score_is_not_tried_again_after_a_later_plan(desk: Desk) -> None:
+    del desk.vendor.deals["d2"]
+    with pytest.raises(WriteBackError, match="refused 1 deals"):
+        desk.write(scored(d1=0.1, d2=0.5))
+    desk.vendor.deals["d2"] = {}
+    desk.write(scored(d1=0.1, d2=0.9))
+    with pytest.raises(UsageError, match="followed by `run-2`"):
+        commands.resume_in(desk.target, desk.outbox, "run-1", failed=True)
+    assert desk.chances()["d2"] == 90
+    assert desk.outbox.counts("run-1")["failed"] == 1
+
+
 def test_rollback_leaves_what_a_person_changed(desk: Desk) -> None:
     desk.write(scored(d1=0.1, d2=0.5, d3=0.9))
     desk.write(scored(d1=0.2, d2=0.6, d3=0.8))
@@ -172,7 +184,9 @@ def test_rollback_leaves_what_a_person_changed(desk: Desk) -> None:
     assert told.values["left"] == ["d2"]
     assert desk.chances() == {"d1": 10, "d2": 60, "d3": 90}
     assert desk.vendor.deals["d2"][FIELDS[2]] == "a person's word"
-    assert desk.undo("run-2").values["found"][RESTORED] == 2
+    again = desk.undo("run-2")
+    assert "was rolled back before; nothing was sent" in again.text
+    assert again.values["found"][RESTORED] == 2
     with pytest.raises(UsageError, match="was rolled back"):
         commands.resume_in(desk.target, desk.outbox, "run-2")
     with pytest.raises(UsageError, match="is a rollback"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -386,6 +387,31 @@ def test_a_deal_deleted_while_pages_are_read_hides_no_other(tmp_path: Path) -> N
         desk.ingest()
         desk.ingest(LOADED_AT + timedelta(hours=1))
         assert {row["deal_id"] for row in desk.stored("deals")} == set(map(str, lead_ids(twin)))
+
+
+def test_a_save_that_a_long_reading_went_past_is_not_lost(tmp_path: Path) -> None:
+    """The first lead is saved after its page was read, the last one much later, before it was."""
+    vendor = AmoCrmTwin(world_rows(300, activities=10), calls_a_second=PACE)
+    vendor.people.now = int(time.time())
+    answer, due = vendor._list, [True]
+    first, last = (pick(vendor.tables["leads"]) for pick in (min, max))
+
+    def saving(request: Any, rest: str) -> Any:
+        done = answer(request, rest)
+        if rest == "leads" and due and request.one("page") == "1" and "order[id]" in request.query:
+            due.clear()
+            vendor.people.custom(first, "LEAD_SOURCE", "Fair", by=ANN)
+            vendor.skew += 2_000
+            vendor.people.custom(last, "LEAD_SOURCE", "Trip", by=ANN)
+        return done
+
+    vendor._list = saving  # type: ignore[method-assign]
+    with TwinServer(vendor) as twin:
+        desk = AmoDesk(tmp_path, twin)
+        desk.ingest()
+        desk.ingest(LOADED_AT + timedelta(hours=1))
+        told = {row["deal_id"]: row["lead_source"] for row in desk.stored("deals")}
+    assert (told[str(first)], told[str(last)]) == ("Fair", "Trip")
 
 
 def test_a_status_that_is_in_no_pipeline_is_told(tmp_path: Path, twin: TwinServer) -> None:

@@ -329,6 +329,8 @@ def test_a_deal_that_is_saved_while_others_are_read_is_not_missed(
         ({"webhook": "env:BITRIX24_NONE"}, ("nothing is kept there", "export BITRIX24_NONE")),
         ({"custom_fields": {"campaign": {"column": "UF_CRM_NONE"}}},
          ("custom_fields.campaign", "no field `UF_CRM_NONE`")),
+        ({"canonical_fields": {"product": "UF_CRM_NONE"}},
+         ("canonical_fields.product", "no field `UF_CRM_NONE`")),
     ],
 )  # fmt: skip
 def test_a_wrong_connection_is_said_in_a_sentence(

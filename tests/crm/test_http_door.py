@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -34,6 +34,15 @@ from tests.needs import program
 
 TOKEN = "t0ken-that-nobody-sees"
 FAST = Clock(factor=100)
+
+
+class Waits(Clock):
+    """A clock that does not wait, and remembers how long it should have."""
+
+    waited: ClassVar[list[float]] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.waited.append(seconds)
 
 
 class Counter(TwinVendor):
@@ -202,6 +211,17 @@ def test_nobody_listens() -> None:
     door = HttpDoor(url, limits=Limits(1), clock=FAST, backoff=Backoff(attempts=2))
     with pytest.raises(NotSent, match="cannot be reached"):
         door.write("POST", "/raise")
+
+
+def test_an_address_where_nobody_ever_answered_is_given_up_soon() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    waits = Waits()
+    door = HttpDoor(url, limits=Limits(1), clock=waits, backoff=Backoff(attempts=10))
+    with pytest.raises(NotSent, match="cannot be reached"):
+        door.read("GET", "/value")
+    assert 1 < sum(waits.waited) < 10
 
 
 @pytest.mark.parametrize(

@@ -212,6 +212,9 @@ def test_what_the_user_may_not_do_is_said_in_a_sentence(tmp_path: Path, twin: An
     org(twin).hidden = {"Campaign__c"}
     with pytest.raises(SourceError, match=r"custom_fields.campaign.*no field `Campaign__c`"):
         desk.ingest()
+    org(twin).hidden = {"Product_Line__c"}
+    with pytest.raises(SourceError, match=r"canonical_fields.product.*no field `Product_Line__c`"):
+        ApiDesk(tmp_path / "anew", twin).ingest()
 
 
 def test_a_page_that_repeats_ends_the_load_and_keeps_the_last_one(tmp_path: Path) -> None:

@@ -222,9 +222,11 @@ def test_postgres_for_real_full_and_incremental_and_a_wrong_password(
         }
     assert amounts[deal["id"]] == "5.00"
     monkeypatch.setenv("OUR_WAREHOUSE", "hunter2-wrong")
-    with pytest.raises(SourceError, match="cannot be opened") as caught:
-        ingest(settings, ingested_at=datetime(2026, 11, 27, 11))
-    assert "hunter2-wrong" not in str(caught.value)
+    for named in (url, address(cluster)):
+        asked = parse({"source": {**told, "url": named}, "warehouse": warehouse})
+        with pytest.raises(SourceError, match=r"cannot be opened.*authentication failed") as caught:
+            ingest(asked, ingested_at=datetime(2026, 11, 27, 11))
+        assert "hunter2-wrong" not in str(caught.value)
 
 
 def copied(folder: Path, url: str) -> None:
