@@ -3,22 +3,22 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-driven test-others fast setup lint lock bench notebooks
+.PHONY: demo test test-half test-rest fast setup lint lock bench notebooks
 
 demo: setup
 	@$(BIN)/salesops run --config configs/demo.yaml
 
-# At once, each on a core of its own: the tests that drive the command line, and all others.
-DRIVEN := tests/end_to_end
+# At once, each on a core of its own: two halves that take about as long.
+HALF := tests/end_to_end tests/crm
 
 test: setup
-	@$(MAKE) --no-print-directory -k -j2 test-driven test-others
+	@$(MAKE) --no-print-directory -k -j2 test-half test-rest
 
-test-driven:
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(DRIVEN)
+test-half:
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(HALF)
 
-test-others:
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(DRIVEN:%=--ignore=%)
+test-rest:
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(HALF:%=--ignore=%)
 
 # The tests that take seconds, for working on the code.
 fast: setup
