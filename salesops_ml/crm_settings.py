@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -106,6 +106,11 @@ class CrmSource(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    NOT_READ: ClassVar[tuple[str, ...]] = (
+        "pipelines", "renamed_stages", "integration_users", "steady",
+    )  # fmt: skip
+    """Settings of how rows are mapped, or how fast they are read: with others, the same rows come."""
+
     custom_fields: dict[str, CustomField] = {}
     pipelines: tuple[str, ...] = ()
     renamed_stages: dict[str, str] = {}
@@ -196,6 +201,15 @@ class SalesforceSource(CrmSource):
         daily_calls: calls in 24 hours that we may make; the org's own count is watched, too.
     """
 
+    NOT_READ = (
+        *CrmSource.NOT_READ,
+        "records_a_call",
+        "bulk_from",
+        "records_a_job",
+        "calls_at_once",
+        "daily_calls",
+    )
+
     type: Literal["salesforce"]
     url: WebAddress
     api_version: str = Field("64.0", pattern=r"^\d{2,3}\.0$")
@@ -233,6 +247,14 @@ class HubSpotSource(CrmSource):
         calls_at_once: calls in flight.
     """
 
+    NOT_READ = (
+        *CrmSource.NOT_READ,
+        "calls_per_10_seconds",
+        "searches_a_second",
+        "daily_calls",
+        "calls_at_once",
+    )
+
     type: Literal["hubspot"]
     url: WebAddress = "https://api.hubapi.com"
     token: Secret
@@ -257,6 +279,10 @@ class AmoCrmSource(CrmSource):
         records_a_call: deals a write.
         calls_at_once: writes in flight.
     """
+
+    NOT_READ = (
+        *CrmSource.NOT_READ, "calls_a_second", "records_a_call", "calls_at_once",
+    )  # fmt: skip
 
     type: Literal["amocrm"]
     url: WebAddress
@@ -293,6 +319,10 @@ class Bitrix24Source(CrmSource):
         burst: calls that it bears at once: 50, or 250 in Enterprise.
         calls_at_once: calls in flight; two already use up what a method's operating time allows.
     """
+
+    NOT_READ = (
+        *CrmSource.NOT_READ, "records_a_call", "calls_a_second", "burst", "calls_at_once",
+    )  # fmt: skip
 
     type: Literal["bitrix24"]
     url: PortalAddress

@@ -189,10 +189,7 @@ def _computed(table: ir.Table) -> ir.Table:
 
 def _origin(source: CrmSource) -> str:
     """What is read from where; how it is mapped is no part of it."""
-    mapped_only = {"pipelines", "renamed_stages", "integration_users", "steady"}
-    paced_only = {"records_a_call", "bulk_from", "records_a_job", "calls_at_once", "daily_calls",
-                  "calls_per_10_seconds", "searches_a_second", "calls_a_second", "burst"}  # fmt: skip
-    told = source.model_dump(mode="json", exclude=mapped_only | paced_only)
+    told = source.model_dump(mode="json", exclude=set(source.NOT_READ))
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 

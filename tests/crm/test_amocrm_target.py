@@ -31,7 +31,8 @@ from tests.crm import killed_delivery
 from tests.crm.amocrm_desk import AmoDesk, small
 from tests.crm.amocrm_plug import FIRST, numbered, open_numbered_target, open_target
 from tests.crm.any_scores import any_scores
-from tests.crm.killed_delivery import AT, Plug
+from tests.crm.killed_delivery import AT
+from tests.crm.killed_target import refuse_unplanned
 
 FAST = Clock(50.0)
 
@@ -222,18 +223,13 @@ def test_on_a_bad_network_every_deal_stands_as_planned(
 
 @pytest.mark.slow
 def test_killed_again_and_again_every_deal_stands_as_planned(tmp_path: Path) -> None:
-    clock = Clock(20.0)
-    faults = FaultPlan.of_every_kind(0.1, seed=9)
-    with TwinServer(AmoCrmTwin.bare(3_000), clock=clock, faults=faults) as twin:
-        asked = Plug("amocrm_plug:open_numbered_target", twin.url, f"sqlite:///{tmp_path}/o.db",
-                     "run", 20.0, str(tmp_path / "pace"), kills=6, longest=0.5, seed=4)  # fmt: skip
-        outbox = Outbox(asked.outbox)
-        target = open_numbered_target(twin.url, clock=clock, pace_book=tmp_path / "pace")
-        outbox.plan("run", target.place, killed_delivery.scores(3_000), at=AT)
-        assert killed_delivery.run_killed(asked) >= 2
-        report = twin.report()
-        twin.faults = FaultPlan()
-        assert killed_delivery.problems(target, outbox, "run", report) == []
+    refuse_unplanned(
+        AmoCrmTwin.bare(3_000),
+        "amocrm_plug:open_numbered_target",
+        open_numbered_target,
+        tmp_path,
+        scores=3_000,
+    )
 
 
 def test_no_secret_is_written_anywhere(

@@ -30,7 +30,8 @@ from tests.crm import killed_delivery
 from tests.crm.any_scores import any_scores
 from tests.crm.bitrix24_desk import PortalDesk, small
 from tests.crm.bitrix24_plug import QUICK, number_of, open_numbered_target, open_target
-from tests.crm.killed_delivery import AT, Plug
+from tests.crm.killed_delivery import AT
+from tests.crm.killed_target import refuse_unplanned
 
 FAST = Clock(50.0)
 BAND, CLOSE, REASONS = "ufCrmSalesopsScoreBand", "ufCrm_SALESOPS_CLOSE_P50", "ufCrmSalesopsReasons"
@@ -289,18 +290,13 @@ def test_on_a_bad_network_every_deal_stands_as_planned(
 
 @pytest.mark.slow
 def test_killed_again_and_again_every_deal_stands_as_planned(tmp_path: Path) -> None:
-    clock = Clock(20.0)
-    portal = Bitrix24Twin.bare(2_000)
-    with TwinServer(portal, clock=clock, faults=FaultPlan.of_every_kind(0.1, seed=9)) as twin:
-        asked = Plug("bitrix24_plug:open_numbered_target", twin.url, f"sqlite:///{tmp_path}/o.db",
-                     "run", 20.0, str(tmp_path / "pace"), kills=6, longest=0.5, seed=4)  # fmt: skip
-        outbox = Outbox(asked.outbox)
-        target = open_numbered_target(twin.url, clock=clock, pace_book=tmp_path / "pace")
-        outbox.plan("run", target.place, killed_delivery.scores(2_000), at=AT)
-        assert killed_delivery.run_killed(asked) >= 2
-        report = twin.report()
-        twin.faults = FaultPlan()
-        assert killed_delivery.problems(target, outbox, "run", report) == []
+    refuse_unplanned(
+        Bitrix24Twin.bare(2_000),
+        "bitrix24_plug:open_numbered_target",
+        open_numbered_target,
+        tmp_path,
+        scores=2_000,
+    )
 
 
 def test_no_secret_is_written_anywhere(

@@ -27,7 +27,8 @@ from salesops_ml.scoring.fields import Score
 from salesops_ml.scoring.plan import Change
 from tests.crm import killed_delivery
 from tests.crm.any_scores import any_scores
-from tests.crm.killed_delivery import AT, Plug
+from tests.crm.killed_delivery import AT
+from tests.crm.killed_target import refuse_unplanned
 from tests.crm.salesforce_desk import ApiDesk
 from tests.crm.salesforce_plug import open_target
 from tests.crm.test_crm_incremental import small
@@ -241,19 +242,9 @@ def test_on_a_bad_network_every_deal_stands_as_planned(
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["open_target", "open_bulk_target"])
 def test_killed_again_and_again_every_deal_stands_as_planned(tmp_path: Path, how: str) -> None:
-    clock = Clock(20.0)
-    plan_of_faults = FaultPlan.of_every_kind(0.1, seed=9)
-    org = SalesforceTwin.bare(2_000)
-    with TwinServer(org, clock=clock, faults=plan_of_faults) as twin:
-        asked = Plug(f"salesforce_plug:{how}", twin.url, f"sqlite:///{tmp_path}/o.db", "run",
-                     20.0, str(tmp_path / "pace"), kills=6, longest=0.5, seed=4)  # fmt: skip
-        outbox = Outbox(asked.outbox)
-        target = open_target(twin.url, clock=clock, pace_book=tmp_path / "pace")
-        outbox.plan("run", target.place, killed_delivery.scores(2_000), at=AT)
-        assert killed_delivery.run_killed(asked) >= 2
-        report = twin.report()
-        twin.faults = FaultPlan()
-        assert killed_delivery.problems(target, outbox, "run", report) == []
+    refuse_unplanned(
+        SalesforceTwin.bare(2_000), f"salesforce_plug:{how}", open_target, tmp_path, scores=2_000
+    )
 
 
 def test_no_secret_is_written_anywhere(
