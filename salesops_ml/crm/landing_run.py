@@ -195,14 +195,18 @@ class _Seen:
         self._columns = {} if self._raw is None else columns_of(self._raw)
         self._names = {squashed(name): name for name in self._columns}
 
+    def _landed(self, feed: Feed) -> tuple[str, dict[str, str]]:
+        """The feed's table and its columns by their squashed names; none where nothing landed."""
+        table = self._names.get(squashed(feed.name), "")
+        return table, {squashed(name): name for name in self._columns.get(table, ())}
+
     def without_known(self, counter: Counter, page: pa.Table) -> pa.Table:
         """The rows of a page that did not land word for word."""
         feed = counter.feed
-        table = self._names.get(squashed(feed.name))
+        table, landed = self._landed(feed)
         comes_again = feed.whole or counter.since is not None
-        if self._raw is None or table is None or not comes_again:
+        if self._raw is None or not landed or not comes_again:
             return page
-        landed = {squashed(name): name for name in self._columns[table]}
         names = [name for name in page.column_names if name not in (LOAD, ROW)]
         if any(squashed(name) not in landed for name in names):
             return page
@@ -221,9 +225,7 @@ class _Seen:
     def standing(self, counter: Counter, moved: Sequence[pa.Table]) -> int | None:
         """How many rows that landed at the last cursor stand there still, given those that moved on."""
         feed = counter.feed
-        names = {
-            squashed(c): c for c in self._columns.get(self._names.get(squashed(feed.name), ""), ())
-        }
+        table, names = self._landed(feed)
         wanted = [squashed(str(feed.cursor)), *map(squashed, feed.key)]
         if self._raw is None or any(name not in names for name in wanted):
             return None
@@ -232,7 +234,7 @@ class _Seen:
         self._raw.register("moved", keys)
         same = " AND ".join(f'm."{key}" = o."{names[squashed(key)]}"' for key in feed.key)
         row = self._raw.execute(
-            f'SELECT count(*) FROM {DATASET}."{self._names[squashed(feed.name)]}" o '
+            f'SELECT count(*) FROM {DATASET}."{table}" o '
             f'ANTI JOIN moved m ON {same} WHERE o."{names[wanted[0]]}" = ?',
             [at],
         ).fetchone()
