@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ from salesops_ml.crm.amocrm_rows import (
     user_row,
 )
 from salesops_ml.crm.landing_run import Feed
+from salesops_ml.crm.read_ahead import Step, Together
 from salesops_ml.crm.vendors import Vendor
 from salesops_ml.crm_settings import AmoCrmSource, is_own_field
 from salesops_ml.errors import SourceError
@@ -73,24 +74,39 @@ def feeds(source: AmoCrmSource, *, pace_book: Path | None = None) -> Sequence[Fe
             "%s: filters of its API are switched off, so every load reads all leads and companies",
             account.place,
         )
-    reader = _Reader(account, source)
-    paid, free = partial(_caught_up, account, paid=True), partial(_caught_up, account)
+    together = Together(source.calls_at_once)
+    found = _tables(account, _Reader(account, source), together)
+    close = together.closing(account.door.close)
+    return [replace(feed, close=close) for feed in found]
+
+
+def _tables(account: Account, reader: _Reader, together: Together) -> list[Feed]:
+    """Leads first; what changes with them, then what is read whole, which is short."""
+    changed: list[tuple[str, str, _Read, bool]] = [
+        ("leads", "id", reader.leads, True),
+        ("lead_events", "id", reader.events, False),
+        ("companies", "id", reader.companies, True),
+        ("lead_contacts", "deal_id", reader.contacts, True),
+        ("tasks", "activity_id", reader.tasks, False),
+        ("lead_notes", "activity_id", reader.lead_notes, False),
+        ("contact_notes", "activity_id", reader.contact_notes, False),
+    ]
+    found = [
+        Feed(name, (key,), together.table(name, _caught_up(account, read, paid=paid)),
+             cursor="created_at" if name == "lead_events" else "updated_at", deleted="is_deleted")
+        for name, key, read, paid in changed
+    ]  # fmt: skip
+    lines = together.walk(["pipelines", "statuses"], reader.pipelines)
     return [
-        Feed("account", ("id",), reader.about, whole=True),
-        Feed("leads", ("id",), paid(reader.leads), cursor="updated_at", deleted="is_deleted"),
-        Feed("lead_events", ("id",), free(reader.events), cursor="created_at"),
-        Feed("pipelines", ("id",), reader.pipelines, whole=True),
-        Feed("statuses", ("stage",), reader.statuses, whole=True),
-        Feed("loss_reasons", ("id",), reader.loss_reasons, whole=True),
-        Feed("custom_fields", ("id", "ref"), reader.fields, whole=True),
-        Feed("users", ("id",), reader.users, whole=True),
+        *found,
+        Feed("pipelines", ("id",), lines.read, whole=True),
+        Feed("statuses", ("stage",), lambda _: lines.beside("statuses"), whole=True),
+        Feed("account", ("id",), together.table("account", reader.about), whole=True),
         Feed(
-            "companies", ("id",), paid(reader.companies), cursor="updated_at", deleted="is_deleted"
+            "loss_reasons", ("id",), together.table("loss_reasons", reader.loss_reasons), whole=True
         ),
-        Feed("lead_contacts", ("deal_id",), paid(reader.contacts), cursor="updated_at"),
-        Feed("tasks", ("activity_id",), free(reader.tasks), cursor="updated_at"),
-        Feed("lead_notes", ("activity_id",), free(reader.lead_notes), cursor="updated_at"),
-        Feed("contact_notes", ("activity_id",), free(reader.contact_notes), cursor="updated_at"),
+        Feed("custom_fields", ("id", "ref"), reader.fields, whole=True),
+        Feed("users", ("id",), together.table("users", reader.users), whole=True),
     ]
 
 
@@ -103,7 +119,6 @@ class _Reader:
         self.of_leads = _chosen(account, "leads", references(source))
         refs = {f"account_fields.{name}": ref for name, ref in source.account_fields.items()}
         self.of_companies = _chosen(account, "companies", refs)
-        self._pipelines: list[Record] | None = None
 
     def about(self, _: Any) -> _Rows:
         told = self.account.about
@@ -130,14 +145,15 @@ class _Reader:
         for page in walk(self.account, kinds, _from(since)):
             yield [event_row(event, by_id, self.zone) for event in page]
 
-    def pipelines(self, _: Any) -> _Rows:
-        yield [
-            {"id": row["id"], "name": row["name"], "sort": row.get("sort")}
-            for row in self._all_pipelines()
-        ]
-
-    def statuses(self, _: Any) -> _Rows:
-        yield status_rows(self._all_pipelines())
+    def pipelines(self, _: Any) -> Iterator[Step]:
+        """Pipelines and their statuses, which come together."""
+        for page in self.account.pages("leads/pipelines", "pipelines"):
+            yield {
+                "pipelines": [
+                    {"id": r["id"], "name": r["name"], "sort": r.get("sort")} for r in page
+                ],
+                "statuses": status_rows(page),
+            }
 
     def loss_reasons(self, _: Any) -> _Rows:
         for page in self.account.pages("leads/loss_reasons", "loss_reasons"):
@@ -190,12 +206,6 @@ class _Reader:
         for lead_id, deleted in fates(self.account, since).items():
             lead = None if deleted else self.account.lead(lead_id)
             yield self._lead_rows([lead]) if lead else [_tombstone(lead_id)]
-
-    def _all_pipelines(self) -> list[Record]:
-        if self._pipelines is None:
-            pages = self.account.pages("leads/pipelines", "pipelines")
-            self._pipelines = [row for page in pages for row in page]
-        return self._pipelines
 
 
 def _caught_up(account: Account, read: _Read, *, paid: bool = False) -> _Read:

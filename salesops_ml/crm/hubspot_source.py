@@ -74,11 +74,7 @@ def feeds(source: HubSpotSource, *, pace_book: Path | None = None) -> Sequence[F
         records, walk = _records(quotes, together)
         found += [records, _tied(_QUOTE, [walk])]
     found += small.optional()
-
-    def close() -> None:
-        together.close()
-        account.door.close()
-
+    close = together.closing(account.door.close)
     return [replace(feed, close=close) for feed in found]
 
 

@@ -74,18 +74,23 @@ class Together:
         """A walk is asked for; where deals are and nothing of them has landed, all walks begin."""
         if walk is not self._walks[0] or since is not None:
             return
-        self._due.extend(self._walks)
-        for one in self._walks:
+        self._due.extend(one for one in self._walks if not one.begun)
+        for one in self._due:
             one.begin(None, ahead=True)
-        for _ in range(min(self._at_once, len(self._walks))):
+        for _ in range(min(self._at_once, len(self._due))):
             threading.Thread(target=self._work, daemon=True).start()
 
-    def close(self) -> None:
-        """Begin no further call, and let go of what waited in vain."""
-        with self.changed:
-            self._closed = True
-            for walk in self._walks:
-                walk.close()
+    def closing(self, close: Callable[[], None]) -> Callable[[], None]:
+        """The `close` of the load's feeds: no further call is begun, then `close` is called."""
+
+        def both() -> None:
+            with self.changed:
+                self._closed = True
+                for walk in self._walks:
+                    walk.close()
+            close()
+
+        return both
 
     def _work(self) -> None:
         try:
@@ -106,6 +111,7 @@ class Walk:
 
     Attributes:
         tables: what it fills.
+        begun: whether it was asked for.
     """
 
     def __init__(self, together: Together, tables: Sequence[str], steps: Steps) -> None:
@@ -114,7 +120,7 @@ class Walk:
         self._waiting = {table: _Waiting() for table in tables}
         self._steps: Iterator[Step] = iter(())
         self._since: Any = None
-        self._ahead = self._begun = self._ended = False
+        self.begun = self._ahead = self._ended = False
 
     def read(self, since: Any) -> Iterator[Page]:
         """Pages of the first table; begins the walk.
@@ -122,9 +128,9 @@ class Walk:
         Raises:
             Exception: what a walk of the same load failed with.
         """
-        if not self._begun:
+        if not self.begun:
             self._together.begin(self, since)
-        if not self._begun or since != self._since:
+        if not self.begun or since != self._since:
             self.begin(since, ahead=False)
         yield from self.beside(self.tables[0])
 
@@ -137,7 +143,7 @@ class Walk:
         """Start from the beginning, here or in the thread that will call `go_on`."""
         with self._together.changed:
             self._steps, self._since = self._make(since), since
-            self._ahead, self._begun, self._ended = ahead, True, False
+            self._ahead, self.begun, self._ended = ahead, True, False
             for waiting in self._waiting.values():
                 waiting.clear()
 

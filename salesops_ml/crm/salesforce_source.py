@@ -2,16 +2,19 @@
 
 Rows come by `SystemModstamp` (histories that have none by `CreatedDate`), deleted ones among them, with
 ten minutes read again: a save may become visible after a later one. No clock of ours is asked. A query
-whose locator Salesforce has dropped (it keeps ten) goes on after the last row that came.
+whose locator Salesforce has dropped (it keeps ten) goes on after the last row that came. A first load
+reads as many kinds at the same time as there may be calls.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from salesops_ml.crm.landing_run import Feed
+from salesops_ml.crm.read_ahead import Together
 from salesops_ml.crm.salesforce_api import Org, Record, quoted
 from salesops_ml.crm.salesforce_mapping import map_salesforce, shape, tracked
 from salesops_ml.crm.vendors import Vendor
@@ -86,16 +89,20 @@ def feeds(source: SalesforceSource) -> Sequence[Feed]:
                 f"{org.place}: the user may not see `{name}`, which nothing can be read without; give "
                 "its permission set Read on opportunities"
             )
-    return [_feed(org, source, name) for name in OBJECTS if name in there]
+    together = Together(source.calls_at_once)
+    close = together.closing(org.door.close)
+    found = [_feed(org, source, name, together) for name in OBJECTS if name in there]
+    return [replace(feed, close=close) for feed in found]
 
 
-def _feed(org: Org, source: SalesforceSource, name: str) -> Feed:
+def _feed(org: Org, source: SalesforceSource, name: str, together: Together) -> Feed:
     cursor = KEPT_BY.get(name, "SystemModstamp" if "SystemModstamp" in OBJECTS[name] else None)
 
     def read(since: Any) -> Iterator[list[Record]]:
         return _pages(org, name, _chosen(org, source, name), cursor, since)
 
-    return Feed(name, ("Id",), read, cursor=cursor, whole=cursor is None, deleted="IsDeleted")
+    return Feed(name, ("Id",), together.table(name, read), cursor=cursor, whole=cursor is None,
+                deleted="IsDeleted")  # fmt: skip
 
 
 def _chosen(org: Org, source: SalesforceSource, name: str) -> list[str]:
