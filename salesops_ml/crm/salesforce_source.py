@@ -8,6 +8,7 @@ reads as many kinds at the same time as there may be calls.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -72,7 +73,11 @@ OBJECTS: dict[str, tuple[str, ...]] = {
 NEEDED = ("Opportunity", "OpportunityStage")
 KEPT_BY = {"OpportunityFieldHistory": "CreatedDate"}
 """The time by which a history is read that has no `SystemModstamp`; its rows never change."""
+NOT_EVERYWHERE = ("CurrencyIsoCode", "RecordTypeId", "Region__c", "Outcome__c", "CompletedDateTime",
+                  "TaskSubtype")  # fmt: skip
+"""Fields that many an org does not have; any other that cannot be seen was hidden from the user."""
 AGAIN = timedelta(minutes=10)
+_LOG = logging.getLogger(__name__)
 
 
 def feeds(source: SalesforceSource) -> Sequence[Feed]:
@@ -115,7 +120,20 @@ def _chosen(org: Org, source: SalesforceSource, name: str) -> list[str]:
         wanted += source.rep_fields.values()
     there = {field.lower(): field for field in org.fields(name)}
     found = [there[field.lower()] for field in wanted if field.lower() in there]
+    _tell_hidden(org, name, [field for field in wanted if field.lower() not in there])
     return [field for field in dict.fromkeys(found) if not is_own_field(field)]
+
+
+def _tell_hidden(org: Org, name: str, missing: Sequence[str]) -> None:
+    """Say which fields are not read, since an org that hides one answers as if it had never been."""
+    hidden = [f"`{field}`" for field in missing if field not in NOT_EVERYWHERE]
+    if hidden:
+        _LOG.warning(
+            "%s: `%s`: the user may not see %s, so it is not read: rows that are read again lose what "
+            "landed of it before, all others keep it as it was; give its permission set Read on it, and "
+            "delete the landing beside the warehouse once, so that all is read anew",
+            org.place, name, ", ".join(hidden),
+        )  # fmt: skip
 
 
 def _pages(
