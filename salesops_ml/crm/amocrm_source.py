@@ -1,12 +1,13 @@
 """amoCRM and Kommo read by their API: what changed since the last load, kind by kind.
 
-Leads, companies, tasks and notes come in the order of their ids, from ten minutes before the last
-load's highest `updated_at` on: what is saved meanwhile joins the list and moves nobody out of it. A lead
-that is deleted meanwhile moves those behind it one place forward; where the bin says that this happened,
-the list is read again. What was saved during a long reading is asked for once more, since the highest
-`updated_at` may be of a later save than one that was read over. History comes from events
-(`amocrm_events`). An account that ignores filters gives everything each time, of which the landing keeps
-what is new. No clock of ours is asked.
+Leads, companies and tasks come in the order of their ids, from ten minutes before the last load's
+highest `updated_at` on: what is saved meanwhile joins the list and moves nobody out of it. What is
+deleted meanwhile moves those behind it one place forward; where the bin of leads, or the events of
+companies and tasks, say that this happened, the list is read again. Notes, of whose deletion nothing
+tells, come by their last change, page by page from a moment on, so that nothing moves. What was saved
+during a long reading is asked for once more, since the highest `updated_at` may be of a later save than
+one that was read over. History comes from events (`amocrm_events`). An account that ignores filters
+gives everything each time, of which the landing keeps what is new. No clock of ours is asked.
 
 Sources: amoCRM developer documentation, pages "Leads", "Leads pipelines", "Companies", "Tasks",
 "Events and notes", "Users", "Loss reasons" and "Filters".
@@ -15,7 +16,7 @@ Sources: amoCRM developer documentation, pages "Leads", "Leads pipelines", "Comp
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,8 +134,10 @@ class _Reader:
                 yield self._lead_rows(page)
             if pages < 2 or self._newest_in_bin() == bin_before:
                 break
+        for lead_id, deleted in self._told(since, "lead"):
+            lead = None if deleted else self.account.one("leads", lead_id)
+            yield self._lead_rows([lead]) if lead else [_tombstone(lead_id)]
         if since is not None:
-            yield from self._fates(since - AGAIN)
             for page in self.account.pages("leads", "leads", {"with": "only_deleted"}):
                 yield [_tombstone(lead["id"]) for lead in page]
 
@@ -169,13 +172,18 @@ class _Reader:
             yield [user_row(user, since) for user in page]
 
     def companies(self, since: Any) -> _Rows:
-        for page in self.account.pages("companies", "companies", _since(since)):
-            yield [company_row(row, self.of_companies, self.zone) for row in page]
+        """Companies that changed, and the fate of those that were deleted, restored or merged."""
+        yield from self._standing("company", "companies", self._company_row, since)
+        for company_id, deleted in self._told(since, "company"):
+            company = None if deleted else self.account.one("companies", company_id)
+            yield [self._company_row(company) if company else _tombstone(company_id)]
 
     def tasks(self, since: Any) -> _Rows:
+        """Tasks that changed, and those that were deleted."""
         kinds = task_kinds(self.account.about)
-        for page in self.account.pages("tasks", "tasks", _since(since)):
-            yield [task_row(row, kinds) for row in page]
+        yield from self._standing("task", "tasks", lambda task: task_row(task, kinds), since)
+        for task_id, _ in self._told(since, "task"):
+            yield [{"activity_id": f"task-{task_id}", "is_deleted": True}]
 
     def contacts(self, since: Any) -> _Rows:
         """Each lead's main contact, on whom telephony hangs its calls."""
@@ -189,9 +197,30 @@ class _Reader:
         yield from self._notes("contacts", "contact_id", since)
 
     def _notes(self, entity: str, column: str, since: Any) -> _Rows:
-        asked = {"filter[note_type][]": list(NOTE_KINDS), **_since(since)}
-        for page in self.account.pages(f"{entity}/notes", "notes", asked):
+        kinds = {"filter[note_type][]": list(NOTE_KINDS)}
+        for page in self.account.by_change(f"{entity}/notes", "notes", kinds, _from(since)):
             yield [note_row(row, column) for row in page]
+
+    def _standing(
+        self, entity: str, kind: str, row: Callable[[Record], Record], since: Any
+    ) -> _Rows:
+        """A list without a bin; read again where events tell that one of it was deleted meanwhile."""
+        for _ in range(MOST_TRIES):
+            began, pages = self.account.told_at, 0
+            for page in self.account.pages(kind, kind, _since(since)):
+                pages += 1
+                yield [row(record) for record in page]
+            if pages < 2 or began is None:
+                return
+            if not any(fates(self.account, int(began) - 1, entity=entity).values()):
+                return
+
+    def _told(self, since: int | None, entity: str) -> Iterable[tuple[int, bool]]:
+        """What events tell of records of a kind that landed: id, and whether it was deleted."""
+        return () if since is None else fates(self.account, since - AGAIN, entity=entity).items()
+
+    def _company_row(self, company: Record) -> Record:
+        return company_row(company, self.of_companies, self.zone)
 
     def _lead_rows(self, leads: Sequence[Record]) -> list[Record]:
         return [lead_row(lead, self.of_leads, self.zone) for lead in leads]
@@ -200,12 +229,6 @@ class _Reader:
         asked = {"with": "only_deleted", "order[updated_at]": "desc", "limit": 1}
         found = self.account.get("leads", asked) or {}
         return [lead["id"] for lead in found.get("_embedded", {}).get("leads", [])]
-
-    def _fates(self, since: int) -> _Rows:
-        """What became of leads that events call deleted, restored or merged."""
-        for lead_id, deleted in fates(self.account, since).items():
-            lead = None if deleted else self.account.lead(lead_id)
-            yield self._lead_rows([lead]) if lead else [_tombstone(lead_id)]
 
 
 def _caught_up(account: Account, read: _Read, *, paid: bool = False) -> _Read:
@@ -231,8 +254,8 @@ def _caught_up(account: Account, read: _Read, *, paid: bool = False) -> _Read:
     return reading
 
 
-def _tombstone(lead_id: int) -> Record:
-    return {"id": lead_id, "is_deleted": True}
+def _tombstone(record_id: int) -> Record:
+    return {"id": record_id, "is_deleted": True}
 
 
 def _from(since: int | None) -> int | None:
