@@ -303,4 +303,4 @@ def _found(there: Sequence[Record], ref: str) -> Record | None:
     return next((field for test in tests for field in there if test(field)), None)
 
 
-VENDOR = Vendor(feeds, map_amocrm, shape, tracked, paced=True)
+VENDOR = Vendor(feeds, map_amocrm, shape, tracked)

@@ -242,5 +242,5 @@ def _utc(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None)
 
 
-VENDOR = Vendor(feeds, map_bitrix24, shape, tracked, paced=True)
+VENDOR = Vendor(feeds, map_bitrix24, shape, tracked)
 """How Bitrix24 is read."""

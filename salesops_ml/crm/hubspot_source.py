@@ -227,4 +227,4 @@ def _rate(told: Record) -> Record:
             "effective_at": told["effectiveAt"]}  # fmt: skip
 
 
-VENDOR = Vendor(feeds, map_hubspot, shape, tracked, paced=True)
+VENDOR = Vendor(feeds, map_hubspot, shape, tracked)

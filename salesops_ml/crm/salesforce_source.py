@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from salesops_ml.crm.landing_run import Feed
@@ -80,13 +81,17 @@ AGAIN = timedelta(minutes=10)
 _LOG = logging.getLogger(__name__)
 
 
-def feeds(source: SalesforceSource) -> Sequence[Feed]:
+def feeds(source: SalesforceSource, *, pace_book: Path | None = None) -> Sequence[Feed]:
     """The kinds of records that the org has, each from where the last load ended.
+
+    Args:
+        source: how the org is reached.
+        pace_book: the file that keeps the times of the last calls, also of those that write.
 
     Raises:
         SourceError: the org cannot be reached, or the user may not see opportunities or stages.
     """
-    org = Org(source)
+    org = Org(source, pace_book=pace_book)
     there = org.objects()
     for name in NEEDED:
         if name not in there:

@@ -218,6 +218,19 @@ def test_what_the_user_may_not_do_is_said_in_a_sentence(tmp_path: Path, twin: An
         ApiDesk(tmp_path / "anew", twin).ingest()
 
 
+def test_reading_counts_as_calls_of_the_day_and_stops_before_they_are_used_up(
+    tmp_path: Path, twin: Any
+) -> None:
+    desk = ApiDesk(tmp_path, twin)
+    desk.ingest()
+    calls = twin.report()["calls"]
+    assert len([*tmp_path.glob("calls-*")]) == 1
+    with pytest.raises(SourceError, match=f"{calls + 5} calls in 24 hours are used up"):
+        ApiDesk(tmp_path, twin, daily_calls=calls + 5).ingest()
+    tokens = 2
+    assert twin.report()["calls"] == calls + 5 + tokens
+
+
 @pytest.mark.slow
 def test_a_field_that_was_hidden_since_is_told_with_each_load(
     tmp_path: Path, twin: Any, caplog: pytest.LogCaptureFixture
