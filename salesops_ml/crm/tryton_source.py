@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from salesops_ml.crm import tryton_mapping
@@ -59,8 +60,11 @@ RESOURCES = {"notes": "ir.note", "emails": "ir.email", "documents": "ir.attachme
 _EMPLOYEE = ("party.rec_name", "company", "supervisor", "start_date", "end_date", "create_date")
 
 
-def feeds(source: TrytonSource) -> Sequence[Feed]:
-    """The tables of a Tryton database; nothing is called before a feed is read."""
+def feeds(source: TrytonSource, *, pace_book: Path | None = None) -> Sequence[Feed]:
+    """The tables of a Tryton database; nothing is called before a feed is read.
+
+    Tryton names no limit of calls, so that `pace_book` is left alone.
+    """
     named = _Reader(source)
     whole = [
         Feed(name, ("id",), named.whole(model, fields), whole=True)
