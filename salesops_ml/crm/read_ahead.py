@@ -25,7 +25,8 @@ Steps: TypeAlias = Callable[[Any], Iterator[Step]]
 """From how far the last load came (None at first) to what is new."""
 IN_MEMORY = 1 << 20
 """Bytes of a table that wait in memory before they wait in a file."""
-_In, _Out = TypeVar("_In"), TypeVar("_Out")
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 
 
 class Together:
@@ -138,6 +139,17 @@ class Walk:
         """Pages of another table that the same walk brings; `read` must have begun."""
         while (page := self._next(table)) is not None:
             yield page
+
+    @property
+    def first(self) -> bool:
+        """Whether nothing has landed of the first table."""
+        return self.begun and self._since is None
+
+    def before(self, pages: Iterator[Page]) -> Iterator[Page]:
+        """Pages that are asked for only after all that a later load's walk brings was."""
+        while (step := next(self._steps, None)) is not None:
+            self._keep(step)
+        yield from pages
 
     def begin(self, since: Any, *, ahead: bool) -> None:
         """Start from the beginning, here or in the thread that will call `go_on`."""
