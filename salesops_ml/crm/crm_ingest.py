@@ -20,8 +20,8 @@ import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from salesops_ml.crm.crm_narrow import Narrowed, narrowed
-from salesops_ml.crm.crm_update import LANDED_MARK, write_part
+from salesops_ml.crm.crm_narrow import ACTIVITIES, Narrowed, narrowed
+from salesops_ml.crm.crm_update import LANDED_MARK, stands_as_before, write_part
 from salesops_ml.crm.deal_daily import (
     TAKEN_AT,
     book_folder,
@@ -67,16 +67,21 @@ def ingest_crm(
     around = _around(settings, ingested_at)
     with landed_tables(landing_path(settings.warehouse)) as tables:
         mark = _mark(settings.warehouse, mapping)
-        part = None
         if mark is not None:
             counts = changes_since(landing_path(settings.warehouse), mark)
             if not any(counts.values()) and _photographed(settings, ingested_at):
                 return False
-            part = narrowed(tables, vendor.shape(source), counts, since=mark)
-        if part is not None:
-            changed = _in_part(settings, source, vendor, tables, part, around, ingested_at, landed)
-            if changed is not None:
-                return changed
+            for same_deals in (True, False):
+                part = narrowed(
+                    tables, vendor.shape(source), counts, since=mark, same_deals=same_deals
+                )
+                if part is None:
+                    break
+                changed = _in_part(
+                    settings, source, vendor, tables, part, around, ingested_at, landed
+                )
+                if changed is not None:
+                    return changed
         whole = _whole(settings, source, vendor, tables, around, ingested_at)
     book = {LANDED_MARK: pa.table({"number": [landed.number]})}
     return publish(
@@ -155,7 +160,7 @@ def _in_part(
     at: datetime,
     landed: Landed,
 ) -> bool | None:
-    """Only the deals of `part` mapped and put in place; None where all must be mapped after all."""
+    """Only the deals of `part` mapped and put in place; None where more must be mapped after all."""
     folder = book_folder(settings.warehouse)
     mapped = vendor.mapping(part.tables, source, around)
     wanted = {name: table for name, table in mapped.items() if name not in part.untouched}
@@ -167,6 +172,8 @@ def _in_part(
         tracked = vendor.tracked(tables, source)
         done = _completed(draft, kept(folder, deals=part.deals), tracked, settings)
     except SourceError:
+        return None
+    if ACTIVITIES in part.untouched and not stands_as_before(settings.warehouse, done, part):
         return None
     return write_part(settings.warehouse, done, part, today=today.drop_columns([TAKEN_AT]),
                       at=at, number=landed.number)  # fmt: skip
