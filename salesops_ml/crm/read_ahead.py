@@ -25,7 +25,8 @@ Steps: TypeAlias = Callable[[Any], Iterator[Step]]
 """From how far the last load came (None at first) to what is new."""
 IN_MEMORY = 1 << 20
 """Bytes of a table that wait in memory before they wait in a file."""
-_In, _Out = TypeVar("_In"), TypeVar("_Out")
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 
 
 class Together:
