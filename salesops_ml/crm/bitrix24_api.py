@@ -101,12 +101,13 @@ class Portal:
         """What a batch of one method's commands gave: `result` and `result_error` by their names."""
         asked = {"halt": 0, "cmd": {name: _query(*command) for name, command in commands.items()}}
         (method,) = {command[0] for command in commands.values()}
-        with self._operating.spend(method, len(commands)):
+        with self._operating.spend(method, len(commands)) as began:
             told = self.write("batch", asked) if writes else self.call("batch", asked)
             result = told.get("result")
             if not isinstance(result, Mapping):
                 raise Ambiguous(f"{self.place}: the answer to a batch holds no results")
-            self._operating.note(method, [*named(result.get("result_time")).values()])
+            times = [*named(result.get("result_time")).values()]
+            self._operating.note(method, times, began=began)
         return {name: named(result.get(name)) for name in ("result", "result_error")}
 
     def fields(self, entity: int) -> dict[str, Record]:

@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
 from typing import Any
 
 from salesops_ml.crm.limits import WAITS, Clock
@@ -21,6 +23,15 @@ from salesops_ml.crm.limits import WAITS, Clock
 ALLOWED, WINDOW = 480.0, 600.0
 NEARLY = 0.9
 """The share that we use; the rest is left to others."""
+
+
+@dataclass(frozen=True)
+class _Spent:
+    """What commands of ours took together, somewhere between two moments."""
+
+    began: float
+    ended: float
+    amount: float
 
 
 @dataclass
@@ -31,20 +42,29 @@ class _Method:
     told_at: float = 0.0
     free_at: float = 0.0
     a_command: float = 0.0
-    ours: deque[tuple[float, float]] = field(default_factory=deque)
+    ours: deque[_Spent] = field(default_factory=deque)
     in_flight: int = 0
     reserved: float = 0.0
 
     def used_by_now(self, now: float) -> float:
-        """What was told, without what we spent more than a window ago."""
-        gone = sum(amount for at, amount in self.ours if self.told_at - WINDOW < at <= now - WINDOW)
+        """What was told, without what of it we surely spent more than a window ago."""
+        counted, back = self.told_at - WINDOW, now - WINDOW
+        gone = sum(one.amount for one in self.ours if counted < one.began and one.ended <= back)
         return (self.used or 0.0) - gone
 
-    def added(self, used: Sequence[float], now: float) -> float:
-        """What the commands of a batch took, by what each of them told was used."""
-        if len(used) > 1:
-            return max(0.0, (used[-1] - used[0]) * len(used) / (len(used) - 1))
-        return 0.0 if self.used is None else max(0.0, used[0] - self.used_by_now(now))
+    def taken(self, used: Sequence[float], now: float) -> tuple[float, float]:
+        """What the commands of a batch took together and each of them, by what each told was used.
+
+        What was spent a window ago may come back between two commands, so only what rises is counted.
+        """
+        if len(used) == 1:
+            one = 0.0 if self.used is None else max(0.0, used[0] - self.used_by_now(now))
+            return one, one
+        rises = [after - before for before, after in pairwise(used) if after > before]
+        if not rises:
+            return 0.0, self.a_command
+        together = sum(rises) * len(used) / (len(used) - 1)
+        return together, max(median(rises), together / len(used))
 
     def wait(self, commands: int, now: float) -> float:
         """Seconds until so many commands may be sent; 0 for now."""
@@ -55,7 +75,7 @@ class _Method:
             return 0.0
         if self.in_flight:
             return WAITS
-        later = [at + WINDOW - now for at, _ in self.ours if at + WINDOW > now]
+        later = [one.ended + WINDOW - now for one in self.ours if one.ended + WINDOW > now]
         return min(later, default=max(0.0, self.free_at - now))
 
 
@@ -64,8 +84,8 @@ class OperatingTime:
 
     Example:
         >>> time = OperatingTime(Clock(factor=1000))
-        >>> with time.spend("crm.item.update", 50):
-        ...     time.note("crm.item.update", [{"operating": 2.0}, {"operating": 4.0}])
+        >>> with time.spend("crm.item.update", 50) as began:
+        ...     time.note("crm.item.update", [{"operating": 2.0}, {"operating": 4.0}], began=began)
         >>> time.used("crm.item.update")
         4.0
     """
@@ -76,31 +96,30 @@ class OperatingTime:
         self._methods: dict[str, _Method] = {}
 
     @contextmanager
-    def spend(self, method: str, commands: int) -> Iterator[None]:
-        """Wait until so many commands fit, and hold their time for the length of the block."""
+    def spend(self, method: str, commands: int) -> Iterator[float]:
+        """Wait until so many commands fit, and hold their time for the block; gives its beginning."""
         known, held = self._wait(method, commands)
         try:
-            yield
+            yield self._clock.now()
         finally:
             with self._lock:
                 known.in_flight -= 1
                 known.reserved -= held
 
-    def note(self, method: str, times: Sequence[Any]) -> None:
-        """What the commands of a batch told, in order, each in its `time`."""
+    def note(self, method: str, times: Sequence[Any], *, began: float) -> None:
+        """What the commands of a batch that began then told, in order, each in its `time`."""
         told = [time for time in times if isinstance(time, Mapping)]
         used = [float(t["operating"]) for t in told if isinstance(t.get("operating"), int | float)]
         if not used:
             return
         with self._lock:
             known, now = self._methods.setdefault(method, _Method()), self._clock.now()
-            added = known.added(used, now)
+            added, known.a_command = known.taken(used, now)
             known.used, known.told_at = used[-1], now
             known.free_at = now + until_free(told[-1])
-            known.a_command = added / len(used)
-            while known.ours and known.ours[0][0] <= now - 2 * WINDOW:
+            while known.ours and known.ours[0].ended <= now - 2 * WINDOW:
                 known.ours.popleft()
-            known.ours.append((now, added))
+            known.ours.append(_Spent(began, now, added))
 
     def used(self, method: str) -> float:
         """What the portal spent on a method in the last ten minutes, as far as is known."""

@@ -2,9 +2,9 @@
 
 A feed brings the rows of one table; `dlt` merges them by key into a DuckDB file of our own, which
 keeps how far each feed has come; a few rows of known columns are merged by plain SQL, to the same end.
-All feeds land together or none does: the work is done on a copy,
-which takes the file's place at the end. Values land as
-text, so that a field that changes its kind at the vendor breaks no load; the mapping reads them.
+All feeds land together or none does: the work is done on a copy, which takes the file's place at the
+end. Values land as text, so that a field that changes its kind at the vendor breaks no load; the
+mapping reads them.
 
 Beside the vendor's columns every row has three of ours: `_load`, the number of the load that last
 changed it; `_row`, its place in that load; `_deleted`. A deleted row stays, marked.
@@ -29,12 +29,14 @@ from salesops_ml.crm.landing_book import (
     LOAD,
     ROW,
     Book,
+    Earlier,
     columns_of,
-    read_book,
+    earlier_landing,
     squashed,
     unreadable,
     write_book,
 )
+from salesops_ml.crm.landing_merge import merge
 from salesops_ml.crm.landing_run import Counter, Feed, bring
 from salesops_ml.errors import SourceError
 from salesops_ml.warehouse import database_path, workshop
@@ -90,24 +92,30 @@ def land(
         SourceError: the CRM cannot be read, or the file cannot be written. The last landing stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    book = read_book(path)
-    before = path if book is not None and book.origin == origin else None
-    cursors = dict(book.cursors) if book is not None and before is not None else {}
-    number = (book.number if book is not None else 0) + 1
-    with workshop(path.parent) as folder:
+    with earlier_landing(path) as stands, workshop(path.parent) as folder:
+        earlier = stands if stands is not None and stands.book.origin == origin else None
+        number = (stands.book.number if stands is not None else 0) + 1
+        cursors = dict(earlier.book.cursors) if earlier is not None else {}
         fresh = folder / "landing.duckdb"
-        if before is not None:
-            shutil.copyfile(before, fresh)
-        counters = bring(feeds, cursors, fresh, before, number, place=place, progress=progress)
+        if earlier is not None:
+            shutil.copyfile(path, fresh)
+        counters, few = bring(
+            feeds, cursors, fresh, earlier, number, place=place, progress=progress
+        )
         moved = {name: counter.cursor for name, counter in counters.items()}
         with closing(duckdb.connect(str(fresh))) as raw:
-            columns = columns_of(raw) if before is None else _columns(before)
-            changed = _marked(raw, feeds, counters, before, number)
+            columns = columns_of(raw) if earlier is None else dict(earlier.columns)
+            raw.execute("BEGIN")
+            if few is None and earlier is not None:
+                _leave_unchanged(raw, feeds, path, earlier, number)
+            merge(raw, few or {}, columns)
+            changed = _marked(raw, counters, number)
             seen = columns_of(raw)
-            new_rows = before is None or any(changed.values()) or seen != columns
+            new_rows = earlier is None or any(changed.values()) or seen != columns
             number -= 0 if new_rows else 1
             if new_rows or moved != cursors:
                 write_book(raw, Book(origin, number, moved))
+            raw.execute("COMMIT")
         if new_rows or moved != cursors:
             os.replace(fresh, path)
     new = [f"{t}.{c}" for t, names in seen.items() if t in columns for c in names - columns[t]]
@@ -138,8 +146,8 @@ def landed_tables(path: Path) -> Iterator[Mapping[str, ir.Table]]:
 
 def landed_number(path: Path) -> int:
     """The number of the last load; 0 where nothing has landed."""
-    book = read_book(path)
-    return book.number if book is not None else 0
+    with earlier_landing(path) as stands:
+        return stands.book.number if stands is not None else 0
 
 
 def changes_since(path: Path, number: int) -> dict[str, int]:
@@ -154,39 +162,28 @@ def changes_since(path: Path, number: int) -> dict[str, int]:
 
 
 def _marked(
-    raw: duckdb.DuckDBPyConnection,
-    feeds: Sequence[Feed],
-    counters: dict[str, Counter],
-    before: Path | None,
-    number: int,
+    raw: duckdb.DuckDBPyConnection, counters: Mapping[str, Counter], number: int
 ) -> dict[str, int]:
-    """Rows that no longer come marked as deleted, rows that came as they were left as they were."""
-    here = _names(raw)
+    """How many rows of each feed the load changed; those that no longer come are marked as deleted."""
+    here = {squashed(name): (name, columns) for name, columns in columns_of(raw).items()}
     changed = {}
-    if before is not None:
-        raw.execute(f"ATTACH '{_quoted(before)}' AS earlier (READ_ONLY)")
-    earlier = columns_of(raw, "earlier") if before is not None else {}
-    for feed in feeds:
-        table = here.get(squashed(feed.name))
-        if table is None or not (feed.whole or counters[feed.name].rows):
-            changed[feed.name] = 0
+    for name, counter in counters.items():
+        table, columns = here.get(squashed(name), ("", set()))
+        if not table or not (counter.feed.whole or counter.rows):
+            changed[name] = 0
             continue
-        if feed.whole:
-            _mark_missing(raw, table, counters[feed.name], number)
-        if table in earlier:
-            _leave_unchanged(raw, table, feed, earlier[table], number)
+        if counter.feed.whole:
+            _mark_missing(raw, table, columns, counter, number)
         told = raw.execute(f'SELECT count(*) FROM {DATASET}."{table}" WHERE {LOAD} = {number}')
-        changed[feed.name] = int((told.fetchone() or (0,))[0])
-    if before is not None:
-        raw.execute("DETACH earlier")
+        changed[name] = int((told.fetchone() or (0,))[0])
     return changed
 
 
 def _mark_missing(
-    raw: duckdb.DuckDBPyConnection, table: str, counter: Counter, number: int
+    raw: duckdb.DuckDBPyConnection, table: str, columns: set[str], counter: Counter, number: int
 ) -> None:
     """What a whole read no longer brings is deleted."""
-    landed = {squashed(column): column for column in columns_of(raw)[table]}
+    landed = {squashed(column): column for column in columns}
     raw.register("read_keys", counter.keys())
     same = " AND ".join(f't."{landed[squashed(key)]}" = k."{key}"' for key in counter.feed.key)
     raw.execute(
@@ -197,31 +194,26 @@ def _mark_missing(
 
 
 def _leave_unchanged(
-    raw: duckdb.DuckDBPyConnection, table: str, feed: Feed, known: set[str], number: int
+    raw: duckdb.DuckDBPyConnection,
+    feeds: Sequence[Feed],
+    path: Path,
+    earlier: Earlier,
+    number: int,
 ) -> None:
     """Rows that came again word for word keep the number of the load that last changed them."""
-    now = columns_of(raw)[table]
-    keys = {column for column in now if squashed(column) in {squashed(key) for key in feed.key}}
-    same = [f'n."{c}" = o."{c}"' for c in sorted(keys)]
-    content = sorted((now & known) - keys - {LOAD, ROW})
-    same += [f'n."{column}" IS NOT DISTINCT FROM o."{column}"' for column in content]
-    same += [f'n."{column}" IS NULL' for column in sorted(now - known)]
-    raw.execute(
-        f'UPDATE {DATASET}."{table}" n SET {LOAD} = o.{LOAD}, {ROW} = o.{ROW} '
-        f'FROM earlier.{DATASET}."{table}" o WHERE n.{LOAD} = {number} AND {" AND ".join(same)}'
-    )
-
-
-def _columns(path: Path | None) -> dict[str, set[str]]:
-    if path is None:
-        return {}
-    with closing(duckdb.connect(str(path), read_only=True)) as raw:
-        return columns_of(raw)
-
-
-def _names(raw: duckdb.DuckDBPyConnection) -> dict[str, str]:
-    return {squashed(name): name for name in columns_of(raw)}
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")
+    raw.execute("ATTACH '{}' AS earlier (READ_ONLY)".format(str(path).replace("'", "''")))
+    here = {squashed(name): (name, columns) for name, columns in columns_of(raw).items()}
+    for feed in feeds:
+        table, now = here.get(squashed(feed.name), ("", set()))
+        if table not in earlier.columns:
+            continue
+        known, told = earlier.columns[table], {squashed(key) for key in feed.key}
+        keys = {column for column in now if squashed(column) in told}
+        same = [f'n."{c}" = o."{c}"' for c in sorted(keys)]
+        content = sorted((now & known) - keys - {LOAD, ROW})
+        same += [f'n."{column}" IS NOT DISTINCT FROM o."{column}"' for column in content]
+        same += [f'n."{column}" IS NULL' for column in sorted(now - known)]
+        raw.execute(
+            f'UPDATE {DATASET}."{table}" n SET {LOAD} = o.{LOAD}, {ROW} = o.{ROW} '
+            f'FROM earlier.{DATASET}."{table}" o WHERE n.{LOAD} = {number} AND {" AND ".join(same)}'
+        )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -34,23 +34,49 @@ class Book:
     cursors: Mapping[str, Any]
 
 
-def read_book(path: Path) -> Book | None:
-    """The landing's book; None where there is no landing.
+@dataclass(frozen=True)
+class Earlier:
+    """A landing as the last load left it, open for reading.
+
+    Attributes:
+        book: its state.
+        raw: a connection to it.
+        columns: each landed table with its columns.
+    """
+
+    book: Book
+    raw: duckdb.DuckDBPyConnection
+    columns: Mapping[str, set[str]]
+
+
+@contextmanager
+def earlier_landing(path: Path) -> Iterator[Earlier | None]:
+    """The landing in that file while the block lasts; None where there is none.
 
     Raises:
         SourceError: the file is no landing, or another job is writing it.
     """
     if not path.exists():
-        return None
+        yield None
+        return
+    raw = None
     try:
-        with closing(duckdb.connect(str(path), read_only=True)) as raw:
-            row = raw.execute(f"SELECT origin, number, cursors FROM {_BOOK}").fetchone()
+        raw = duckdb.connect(str(path), read_only=True)
+        row = raw.execute(f"SELECT origin, number, cursors FROM {_BOOK}").fetchone()
+        columns = columns_of(raw)
     except duckdb.Error as error:
+        if raw is not None:
+            raw.close()
         raise SourceError(unreadable(path, error)) from error
-    if row is None:
-        return None
-    cursors = {name: _back(kept) for name, kept in json.loads(row[2]).items()}
-    return Book(str(row[0]), int(row[1]), cursors)
+    try:
+        yield Earlier(_book(*row), raw, columns) if row is not None else None
+    finally:
+        raw.close()
+
+
+def _book(origin: str, number: int, cursors: str) -> Book:
+    back = {name: _back(kept) for name, kept in json.loads(cursors).items()}
+    return Book(origin, number, back)
 
 
 def write_book(raw: duckdb.DuckDBPyConnection, book: Book) -> None:
@@ -69,12 +95,11 @@ def _back(kept: Any) -> Any:
     return datetime.fromisoformat(kept["at"]) if isinstance(kept, dict) else kept
 
 
-def columns_of(raw: duckdb.DuckDBPyConnection, catalog: str = "") -> dict[str, set[str]]:
+def columns_of(raw: duckdb.DuckDBPyConnection) -> dict[str, set[str]]:
     """Each landed table with its columns."""
-    chosen = f"'{catalog}'" if catalog else "current_database()"
     rows = raw.execute(
         "SELECT table_name, column_name FROM duckdb_columns() "
-        f"WHERE schema_name = '{DATASET}' AND database_name = {chosen}"
+        f"WHERE schema_name = '{DATASET}' AND database_name = current_database()"
     ).fetchall()
     found: dict[str, set[str]] = {}
     for table, column in rows:

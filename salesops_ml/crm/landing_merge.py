@@ -3,61 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
 
-from salesops_ml.crm.landing_book import DATASET, ROW, columns_of, squashed
+from salesops_ml.crm.landing_book import DATASET, ROW, squashed
 
 if TYPE_CHECKING:
     from salesops_ml.crm.landing_run import Feed
 
 SMALL = 20_000
 """Rows that are merged plainly; more go through dlt."""
+Columns = Mapping[str, set[str]]
 
 
-def merged_plainly(pages: Mapping[Feed, Sequence[pa.Table]], landing: Path) -> bool:
-    """Whether the rows could be merged by key; not where a table or a column is new to the landing.
+def few_rows(
+    pages: Mapping[Feed, Sequence[pa.Table]], columns: Columns
+) -> dict[Feed, pa.Table] | None:
+    """The rows of each feed in one table; None where a table or a column is new to the landing.
 
     Args:
-        pages: rows to merge, by feed; of a key that comes twice, the later row stands.
-        landing: the file to merge into.
+        pages: rows to merge, by feed.
+        columns: the landing's tables with their columns.
     """
-    with closing(duckdb.connect(str(landing))) as raw:
-        known = {squashed(table): (table, names) for table, names in columns_of(raw).items()}
-        ready = []
-        for feed, held in pages.items():
-            table, names = known.get(squashed(feed.name), ("", set()))
-            landed = {squashed(name): name for name in names}
-            rows = pa.concat_tables(held, promote_options="default")
-            if any(squashed(name) not in landed for name in rows.column_names):
-                return False
-            ready.append((feed, table, landed, rows))
-        raw.execute("BEGIN")
-        for feed, table, landed, rows in ready:
-            _merge(raw, feed, table, landed, rows)
-        raw.execute("COMMIT")
-    return True
+    known = {squashed(table): names for table, names in columns.items()}
+    found = {}
+    for feed, held in pages.items():
+        landed = {squashed(name) for name in known.get(squashed(feed.name), ())}
+        found[feed] = pa.concat_tables(held, promote_options="default")
+        if any(squashed(name) not in landed for name in found[feed].column_names):
+            return None
+    return found
 
 
-def _merge(
-    raw: duckdb.DuckDBPyConnection,
-    feed: Feed,
-    table: str,
-    landed: Mapping[str, str],
-    rows: pa.Table,
-) -> None:
-    """Rows of one table in the place of those that have their keys."""
-    raw.register("fresh", rows)
-    same = " AND ".join(f'o."{landed[squashed(key)]}" = n."{key}"' for key in feed.key)
-    raw.execute(f'DELETE FROM {DATASET}."{table}" o USING fresh n WHERE {same}')
-    names = ", ".join(f'"{landed[squashed(name)]}"' for name in rows.column_names)
-    keys = ", ".join(f'"{key}"' for key in feed.key)
-    raw.execute(
-        f'INSERT INTO {DATASET}."{table}" ({names}) SELECT * FROM fresh '
-        f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {ROW} DESC) = 1"
-    )
-    raw.unregister("fresh")
+def merge(raw: duckdb.DuckDBPyConnection, few: Mapping[Feed, pa.Table], columns: Columns) -> None:
+    """Rows in the place of those that have their keys; of a key that comes twice, the later stands.
+
+    Args:
+        raw: the landing to merge into.
+        few: what `few_rows` found.
+        columns: the landing's tables with their columns.
+    """
+    tables = {squashed(table): table for table in columns}
+    for feed, rows in few.items():
+        table = tables[squashed(feed.name)]
+        landed = {squashed(name): name for name in columns[table]}
+        raw.register("fresh", rows)
+        same = " AND ".join(f'o."{landed[squashed(key)]}" = n."{key}"' for key in feed.key)
+        raw.execute(f'DELETE FROM {DATASET}."{table}" o USING fresh n WHERE {same}')
+        names = ", ".join(f'"{landed[squashed(name)]}"' for name in rows.column_names)
+        keys = ", ".join(f'"{key}"' for key in feed.key)
+        raw.execute(
+            f'INSERT INTO {DATASET}."{table}" ({names}) SELECT * FROM fresh '
+            f"QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {ROW} DESC) = 1"
+        )
+        raw.unregister("fresh")

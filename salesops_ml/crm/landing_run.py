@@ -5,19 +5,17 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from salesops_ml.crm.landed_text import text_rows
-from salesops_ml.crm.landing_book import DATASET, DELETED, LOAD, ROW, columns_of, squashed
-from salesops_ml.crm.landing_merge import SMALL, merged_plainly
+from salesops_ml.crm.landing_book import DATASET, DELETED, LOAD, ROW, Earlier, squashed
+from salesops_ml.crm.landing_merge import SMALL, few_rows
 from salesops_ml.errors import SalesOpsError, SourceError
 
 Page: TypeAlias = list[dict[str, Any]] | pa.Table
@@ -110,22 +108,26 @@ def bring(
     feeds: Sequence[Feed],
     cursors: Mapping[str, Any],
     fresh: Path,
-    before: Path | None,
+    earlier: Earlier | None,
     number: int,
     *,
     place: str,
     progress: Progress = None,
-) -> dict[str, Counter]:
+) -> tuple[dict[str, Counter], dict[Feed, pa.Table] | None]:
     """Read every feed from its cursor on, and merge what is not there yet into the file `fresh`.
 
     Args:
         feeds: what to read.
         cursors: feed -> the highest cursor landed so far.
-        fresh: the file to work on, a copy of `before` where there is one.
-        before: the landing as it stands.
+        fresh: the file to work on, a copy of the landing where there is one.
+        earlier: the landing as it stands.
         number: the number of this load.
         place: the CRM in words, for messages.
         progress: called with the rows read so far.
+
+    Returns:
+        What was read, by feed; and the rows by feed where they are few and of known columns, and so
+        are not in the file yet: the caller merges them.
 
     Raises:
         SourceError: a feed cannot be read.
@@ -134,19 +136,18 @@ def bring(
         feed.name: Counter(feed, number, cursors.get(feed.name), progress) for feed in feeds
     }
     try:
-        seen = _Seen(before)
-        with closing(seen):
-            pages = {counter.feed: _unseen(counter, seen) for counter in counters.values()}
-            first, rest = _first_rows(pages)
-            small = before is not None and not rest and merged_plainly(first, fresh)
-            if first and not small:
-                _run({feed: chain(held, rest.get(feed, ())) for feed, held in first.items()}, fresh)
+        seen = _Seen(earlier)
+        pages = {counter.feed: _unseen(counter, seen) for counter in counters.values()}
+        first, rest = _first_rows(pages)
+        few = few_rows(first, earlier.columns) if earlier is not None and not rest else None
+        if first and few is None:
+            _run({feed: chain(held, rest.get(feed, ())) for feed, held in first.items()}, fresh)
     except Exception as error:
         raise _ours(error, place) from error
     finally:
         for close in {feed.close for feed in feeds if feed.close is not None}:
             close()
-    return counters
+    return counters, few
 
 
 def _first_rows(
@@ -190,9 +191,9 @@ def _some(rows: pa.Table) -> Iterator[pa.Table]:
 class _Seen:
     """What landed before: rows of a whole read, or at the last cursor, come again with each load."""
 
-    def __init__(self, before: Path | None) -> None:
-        self._raw = None if before is None else duckdb.connect(str(before), read_only=True)
-        self._columns = {} if self._raw is None else columns_of(self._raw)
+    def __init__(self, earlier: Earlier | None) -> None:
+        self._raw = None if earlier is None else earlier.raw
+        self._columns = {} if earlier is None else earlier.columns
         self._names = {squashed(name): name for name in self._columns}
 
     def _landed(self, feed: Feed) -> tuple[str, dict[str, str]]:
@@ -240,10 +241,6 @@ class _Seen:
         ).fetchone()
         self._raw.unregister("moved")
         return int(row[0]) if row else None
-
-    def close(self) -> None:
-        if self._raw is not None:
-            self._raw.close()
 
 
 def _run(pages: Mapping[Feed, Iterator[pa.Table]], fresh: Path) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from salesops_ml.crm.bitrix24_operating import ALLOWED, WINDOW, OperatingTime
 from salesops_ml.crm.limits import Clock
@@ -43,8 +46,8 @@ def test_no_method_is_closed_by_us(threads: int, cost: float) -> None:
     time, meter = OperatingTime(clock), Meter(clock)
 
     def send(_: int) -> None:
-        with time.spend(METHOD, 50):
-            time.note(METHOD, meter.batch([cost] * 50))
+        with time.spend(METHOD, 50) as began:
+            time.note(METHOD, meter.batch([cost] * 50), began=began)
 
     start = clock.now()
     with ThreadPoolExecutor(threads) as pool:
@@ -58,11 +61,43 @@ def test_what_others_used_is_waited_for() -> None:
     clock = Clock(4_000.0)
     time, meter = OperatingTime(clock), Meter(clock)
     meter.batch([400.0])
-    time.note(METHOD, meter.batch([2.0] * 10))
+    time.note(METHOD, meter.batch([2.0] * 10), began=clock.now())
     start = clock.now()
-    with time.spend(METHOD, 50):
-        time.note(METHOD, meter.batch([2.0] * 50))
+    with time.spend(METHOD, 50) as began:
+        time.note(METHOD, meter.batch([2.0] * 50), began=began)
     assert clock.now() - start >= WINDOW * 0.9
+    assert meter.most <= ALLOWED
+
+
+class Stepped(Clock):
+    """A clock that goes on by what is slept, and by what commands take."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        object.__setattr__(self, "at", 0.0)
+
+    def now(self) -> float:
+        return self.at  # type: ignore[attr-defined, no-any-return]
+
+    def sleep(self, seconds: float) -> None:
+        object.__setattr__(self, "at", self.now() + seconds)
+
+
+@settings(max_examples=200, deadline=None)
+@given(draws=st.randoms(use_true_random=False))
+def test_what_comes_back_within_a_batch_makes_its_commands_no_cheaper(draws: Random) -> None:
+    """What was spent ten minutes ago comes back while a batch runs, and hides what it spends."""
+    clock = Stepped()
+    time, meter = OperatingTime(clock), Meter(clock)
+    cost, many = draws.uniform(0.5, 8.0), draws.choice([10, 25, 50])
+    for _ in range(25):
+        pause = draws.choice([0.01, 1.0, cost, 3 * cost, 20.0])
+        with time.spend(METHOD, many) as began:
+            told = []
+            for _ in range(many):
+                clock.sleep(pause)
+                told += meter.batch([cost])
+            time.note(METHOD, told, began=began)
     assert meter.most <= ALLOWED
 
 
@@ -77,9 +112,9 @@ def test_cheap_commands_never_wait() -> None:
     clock = Sleepless()
     time, meter = OperatingTime(clock), Meter(clock)
     for _ in range(200):
-        with time.spend(METHOD, 50):
-            time.note(METHOD, meter.batch([0.005] * 50))
+        with time.spend(METHOD, 50) as began:
+            time.note(METHOD, meter.batch([0.005] * 50), began=began)
     assert time.used(METHOD) == pytest.approx(50.0)
-    with time.spend("another", 1):
-        time.note("another", [{"operating": 479.0}])
+    with time.spend("another", 1) as began:
+        time.note("another", [{"operating": 479.0}], began=began)
     assert time.used("another") == 479.0
