@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import pyarrow as pa
 from salesops_ml.crm.bitrix24_api import COMPANY, DEAL, QUOTE, Portal, Record
 from salesops_ml.crm.bitrix24_mapping import map_bitrix24, shape, tracked
 from salesops_ml.crm.landing_book import squashed
-from salesops_ml.crm.landing_run import Feed
+from salesops_ml.crm.landing_run import Feed, Page
 from salesops_ml.crm.read_ahead import Step, Together
 from salesops_ml.crm.vendors import Vendor
 from salesops_ml.crm_settings import Bitrix24Source, is_own_field
@@ -102,6 +103,7 @@ def _items(portal: Portal, name: str, fields: list[str], together: Together) -> 
     """Items by the moment of their last change, and then the ids of all that there are.
 
     Ids come last: an item that is made meanwhile may be missing among the items, never among the ids.
+    Later loads ask for them only where their number says that some are gone.
     """
     entity, _ = ITEMS[name]
     ids = IDS[name]
@@ -110,15 +112,22 @@ def _items(portal: Portal, name: str, fields: list[str], together: Together) -> 
         asked = {"entityTypeId": entity, "select": fields, "filter": _since("updatedTime", since)}
         for page in portal.pages("crm.item.list", asked, key="id", inside="items"):
             yield {name: [_dated(row, "updatedTime", portal.seen_at) for row in page]}
-        asked = {"entityTypeId": entity, "select": ["id"]}
-        pages = portal.pages("crm.item.list", asked, key="id", inside="items")
-        yield from ({ids: held} for held in _held(pages, "id"))
+        if since is None:
+            yield from ({ids: held} for held in all_ids())
 
+    def all_ids() -> Iterator[pa.Table]:
+        return _held(portal.pages("crm.item.list", only_ids, key="id", inside="items"), "id")
+
+    def read_ids(_: Any) -> Iterator[Page]:
+        return walk.beside(ids) if walk.first else walk.before(all_ids())
+
+    only_ids = {"entityTypeId": entity, "select": ["id"]}
     walk = together.walk([name, ids], steps)
     return [
         Feed(name, ("id",), walk.read, cursor=CHANGED_AT),
-        Feed(ids, ("id",), lambda _: walk.beside(ids), whole=True),
-    ]
+        Feed(ids, ("id",), read_ids, whole=True,
+             count=partial(portal.total, "crm.item.list", only_ids), news=name),
+    ]  # fmt: skip
 
 
 def _held(pages: Iterator[list[Record]], key: str) -> Iterator[pa.Table]:
@@ -156,12 +165,17 @@ def _activities(portal: Portal, source: Bitrix24Source, together: Together) -> l
             yield [_dated(_of_deal(row), "LAST_UPDATED", portal.seen_at) for row in page]
 
     def read_ids(_: Any) -> Iterator[pa.Table]:
-        return _held(portal.pages("crm.activity.list", {"select": ["ID"]}, key="ID"), "ID")
+        return _held(portal.pages("crm.activity.list", only_ids, key="ID"), "ID")
 
+    only_ids = {"select": ["ID"]}
     table = together.table("activities", read)
     found = [Feed("activities", ("ID",), table, cursor=CHANGED_AT)]
-    ids = [Feed("activity_ids", ("ID",), read_ids, whole=True)] if source.gone_activities else []
-    return [*found, *ids]
+    if source.gone_activities:
+        count = partial(portal.total, "crm.activity.list", only_ids)
+        found.append(
+            Feed("activity_ids", ("ID",), read_ids, whole=True, count=count, news="activities")
+        )
+    return found
 
 
 def _dictionaries(portal: Portal) -> list[Feed]:

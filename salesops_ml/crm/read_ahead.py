@@ -140,6 +140,17 @@ class Walk:
         while (page := self._next(table)) is not None:
             yield page
 
+    @property
+    def first(self) -> bool:
+        """Whether nothing has landed of the first table."""
+        return self.begun and self._since is None
+
+    def before(self, pages: Iterator[Page]) -> Iterator[Page]:
+        """Pages that are asked for only after all that a later load's walk brings was."""
+        while (step := next(self._steps, None)) is not None:
+            self._keep(step)
+        yield from pages
+
     def begin(self, since: Any, *, ahead: bool) -> None:
         """Start from the beginning, here or in the thread that will call `go_on`."""
         with self._together.changed:
