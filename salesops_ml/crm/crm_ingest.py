@@ -66,7 +66,7 @@ def ingest_crm(
     mapping = _mapping_digest(settings, source)
     around = _around(settings, ingested_at)
     with landed_tables(landing_path(settings.warehouse)) as tables:
-        mark = _mark(settings.warehouse, mapping)
+        mark = _mark(settings.warehouse, mapping, landed.identity)
         if mark is not None:
             counts = changes_since(landing_path(settings.warehouse), mark)
             if not any(counts.values()) and _photographed(settings, ingested_at):
@@ -83,7 +83,8 @@ def ingest_crm(
                 if changed is not None:
                     return changed
         whole = _whole(settings, source, vendor, tables, around, ingested_at)
-    book = {LANDED_MARK: pa.table({"number": [landed.number]})}
+    mark_now = {"number": [landed.number], "identity": [landed.identity]}
+    book = {LANDED_MARK: pa.table(mark_now)}
     return publish(
         settings.warehouse, whole, ingested_at=ingested_at, landing=Landing(mapping, book)
     )
@@ -205,7 +206,7 @@ def _mapping_digest(settings: Settings, source: CrmSource) -> str:
     return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
 
-def _mark(warehouse: str, mapping: str) -> int | None:
+def _mark(warehouse: str, mapping: str, identity: str) -> int | None:
     """The load that the warehouse was mapped from; None where it must be mapped anew."""
     path: Path = database_path(warehouse)
     if not path.exists():
@@ -214,7 +215,8 @@ def _mark(warehouse: str, mapping: str) -> int | None:
         before = opened.landing()
     if before is None or before.source != mapping or LANDED_MARK not in before.tables:
         return None
-    return int(before.tables[LANDED_MARK]["number"][0].as_py())
+    (mark,) = before.tables[LANDED_MARK].to_pylist()
+    return int(mark["number"]) if mark.get("identity") == identity else None
 
 
 def _no_deals(source: CrmSource) -> str:
