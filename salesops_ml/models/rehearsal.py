@@ -114,7 +114,7 @@ def rehearse(
     """
     early, late = learn[~held.rows], learn[held.rows]
     fewest = fewest_outcomes(early, held.early_labels)
-    late = _at_most(late, MOST_JUDGED)
+    late = late[_drawn(late, MOST_JUDGED)]
     late_labels = labels.loc[late.index]
     if fewest < LEAST_OUTCOMES or late.empty:
         median, _, missed = _middle(early, held.early_labels, late, late_labels, None, settings)
@@ -133,10 +133,9 @@ def rehearse(
     only = None if usable else ("hazards",)
     watch = (late, late_labels)
     voices = fit_voices(early, held.early_labels, settings, only=only, watch=watch, plain=plain)
-    timing, race = _race(voices, early, held.early_labels, judged, settings)
+    timing, curves, race = _race(voices, early, held.early_labels, judged, settings)
     rival = timing if timing is not voices.timing else None
     trees = trees_in(voices, rival, settings).larger()
-    curves = timing.curves(late)
     if not usable:
         median, _, missed = _middle(early, held.early_labels, late, late_labels, curves, settings)
         return Lesson(
@@ -268,28 +267,33 @@ def _race(
     labels: pd.DataFrame,
     judged: _Judged,
     settings: Settings,
-) -> tuple[Timing, dict[str, Any]]:
-    """The hazards, or their rival where it is better by more than the noise of the judgement."""
+) -> tuple[Timing, Curves, dict[str, Any]]:
+    """The hazards, or their rival where it is better by more than the noise of the judgement.
+
+    Returns:
+        What draws the curves, its curves of the judged looks, and the figures of the race.
+    """
     followed = judged.labels["followed"].to_numpy(float)
-    race = _at_most(judged.frame, MOST_RACED)
     reach = last_supported_day(followed, settings.models.horizon_days)
     if voices.encoder is None or not (labels["duration"] > 0).any() or reach < 2:
-        return voices.timing, {}
+        return voices.timing, voices.timing.curves(judged.frame), {}
     rival = fit_timing(
         early, labels, voices.encoder, settings, watch=(judged.frame, judged.labels), rival=True
     )
     days = np.unique(np.linspace(1, reach, 12).round())
-
-    seen = Looks.of(race, judged.labels.loc[race.index])
+    raced = _drawn(judged.frame, MOST_RACED)
+    race = judged.frame[raced]
+    seen = Looks.of(race, judged.labels[raced])
     deals = race["deal_id"].to_numpy(dtype=object)
 
-    def losses(timing: Timing) -> Floats:
-        then = timing.curves(race).at(days)
+    def losses(curves: Curves) -> Floats:
+        then = curves.at(days)
         return curve_losses(
             seen.event, seen.duration, seen.followed, days, then.cif_won, then.cif_lost
         )
 
-    ours, theirs = losses(voices.timing), losses(rival)
+    drawn = voices.timing.curves(race), rival.curves(race)
+    ours, theirs = losses(drawn[0]), losses(drawn[1])
     even = np.ones(len(ours))
     means = clustered_means(ours - theirs, even, deals, draws=200, seed=settings.seed)
     saved = float(np.mean(ours - theirs))
@@ -302,14 +306,17 @@ def _race(
         },
         "judged_to_day": reach,
     }
-    return (rival if wins else voices.timing), told
+    best = rival if wins else voices.timing
+    rest = best.curves(judged.frame[~raced])
+    return best, Curves.joined(raced, drawn[int(wins)], rest), told
 
 
-def _at_most(frame: pd.DataFrame, most: int) -> pd.DataFrame:
+def _drawn(frame: pd.DataFrame, most: int) -> Flags:
     """All looks at as many deals as make up about `most` looks, drawn by a digest of their names."""
     if len(frame) <= most:
-        return frame
-    return frame[chance(frame["deal_id"], salt="judged ") < most / len(frame)]
+        return np.ones(len(frame), dtype=bool)
+    share = chance(frame["deal_id"], salt="judged ").to_numpy()
+    return np.asarray(share < most / len(frame))
 
 
 def fewest_outcomes(learn: pd.DataFrame, labels: pd.DataFrame) -> int:
