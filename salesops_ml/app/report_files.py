@@ -24,7 +24,7 @@ class RunFiles:
     folder: RunFolder
 
     def frame(self, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """The frame `<name>.parquet`, or some columns of it; one without columns where it is not there."""
+        """The frame `<name>.parquet`, or some of its columns; an empty one where it is not there."""
         if not self.folder.has(f"{name}.parquet"):
             return pd.DataFrame()
         return self.folder.read_frame(name, columns)
