@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from salesops_ml.kpis.quota import node_quotas
 from salesops_ml.models import Curves, DealScores
 from salesops_ml.models.hazard_table import HazardTable
 from salesops_ml.models.rehearsal import LEAST_OUTCOMES, fewest_outcomes
+from salesops_ml.models.side_by_side import AT_ONCE, side_by_side
 from salesops_ml.models.voices import fit_table
 from salesops_ml.periods import Grain
 from salesops_ml.settings import Settings
@@ -96,7 +96,8 @@ def past_scorer(
 ) -> Callable[[datetime], ScoredPipeline]:
     """Scores the deals open on each of `origins` with hazards learned from what was known then.
 
-    Days within four weeks share one fit, that of the first of them.
+    Days within four weeks share one fit, that of the first of them. Asked in the order of the days, as
+    a replay does, the fits of two days are made side by side, and no more are kept.
 
     Args:
         data: every look with its outcome (`snapshots.build_dataset`).
@@ -106,10 +107,18 @@ def past_scorer(
     """
     seen = dict(zip(origins, (looks or OpenLooks()).on(warehouse, spec, origins), strict=True))
     fitted = fitting_days(origins)
+    days = sorted(set(fitted.values()))
+    models: dict[datetime, PastPipeline | HazardTable] = {}
 
-    @lru_cache(maxsize=1)
     def fit(day: datetime) -> PastPipeline | HazardTable:
-        return _fit_then(data, settings, day, plain)
+        if day not in models:
+            place = days.index(day)
+            models.clear()
+            with side_by_side(settings.threads) as start:
+                ahead = days[place : place + AT_ONCE]
+                made = [start(_fit_then, data, settings, one, plain) for one in ahead]
+                models.update(zip(ahead, (one.result() for one in made), strict=True))
+        return models[day]
 
     def score(origin: datetime) -> ScoredPipeline:
         curves = fit(fitted[origin]).curves(seen[origin])

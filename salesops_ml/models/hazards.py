@@ -28,6 +28,7 @@ from salesops_ml.models.periods_at_risk import (
     time_names,
     with_time,
 )
+from salesops_ml.models.side_by_side import side_by_side
 from salesops_ml.settings import Models
 
 CHUNK = 3_000
@@ -95,13 +96,10 @@ class HazardModel:
         if watch is not None:
             watched = _rows(watch, encoder, edges, models.max_period_rows // 4, seed)
         most = trees or (models.trees, models.trees)
-        return cls(
-            encoder,
-            edges,
-            fit_booster(ending, columns, trees=most[0], watch=watched[0], **shared),
-            fit_booster(winning, columns, trees=most[1], watch=watched[1], **shared),
-            threads,
-        )
+        with side_by_side(threads) as start:
+            ends = start(fit_booster, ending, columns, trees=most[0], watch=watched[0], **shared)
+            wins = start(fit_booster, winning, columns, trees=most[1], watch=watched[1], **shared)
+            return cls(encoder, edges, ends.result(), wins.result(), threads)
 
     @property
     def trees(self) -> tuple[int, int]:
