@@ -38,8 +38,8 @@ class Page(HTMLParser):
             self.words += f" {data}"
 
     def said(self, words: str) -> bool:
-        """Whether the page says so, whatever the line breaks."""
-        return words in re.sub(r"\s+", " ", self.words)
+        """Whether the page says so, whatever the line breaks and the tags before a full stop."""
+        return words in re.sub(r" (?=[.,;])", "", re.sub(r"\s+", " ", self.words))
 
     @property
     def ids(self) -> list[str | None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -162,6 +164,18 @@ def test_names_from_the_data_stay_words(full_run: RunFolder) -> None:
     text = render(run)
     assert "<script" not in text
     assert Page(text).words.count(HOSTILE) > 10
+
+
+def test_ids_do_not_break_at_their_hyphens(full_run: RunFolder) -> None:
+    run = full_run
+    scores = run.read_frame("scores")
+    run.write_frame("scores", scores.assign(deal_id=[f"D-{k:06}" for k in range(len(scores))]))
+    text = render(run)
+    shown = set(re.findall(r"D-\d{6}", text))
+    assert shown
+    for name in shown:
+        assert text.count(name) == text.count(f'<span class="whole">{name}</span>')
+    assert re.search(r"[tT][hd] \.whole \{[^}]*nowrap", text)
 
 
 def test_a_hostile_map_is_disarmed(full_run: RunFolder, texts: dict[str, str]) -> None:
