@@ -100,16 +100,13 @@ def fit_voices(
     encoder = encoder or Encoder.fit(learn)
     won, weight = horizon_target(labels, settings.models.horizon_days)
     both = two_sided(won, weight)
-    asked = {
-        "classifier": both and not plain and _speaks("classifier", only),
-        "logistic": both and not plain and _speaks("logistic", only),
-    }
+    rich = both and not plain
     classifier = logistic = attributes = table = None
     with side_by_side(settings.threads) as start:
-        if asked["classifier"]:
+        if rich and _speaks("classifier", only):
             target = (won, weight)
             classifier = start(_fit_classifier, learn, target, encoder, settings, trees, watch)
-        if asked["logistic"]:
+        if rich and _speaks("logistic", only):
             logistic = start(
                 LogisticWin.fit, learn, won, weight, encoder=encoder, seed=settings.seed
             )
