@@ -15,18 +15,19 @@ from salesops_ml.snapshots import learn_spec, open_deals
 from salesops_ml.synthetic import WorldParameters, generate
 from salesops_ml.warehouse import Warehouse
 
-DAYS = [datetime(2026, 2, 1), datetime(2025, 12, 1), datetime(2026, 1, 1)]
+DAYS = [datetime(2026, 2, 1), datetime(2025, 12, 1)]
 
 
+@pytest.mark.slow
 def test_days_together_are_the_days_alone() -> None:
     looks = OpenLooks()
-    with Warehouse.in_memory(generate(WorldParameters(deals=400, seed=3))) as warehouse:
+    with Warehouse.in_memory(generate(WorldParameters(deals=200, seed=3))) as warehouse:
         spec = learn_spec(warehouse, Settings(), as_of=DAYS[0])
         alone = [open_deals(warehouse, spec, as_of=day) for day in DAYS]
-        first = looks.on(warehouse, spec, DAYS[:2])
         told = looks.on(warehouse, spec, DAYS)
-    assert told[0] is first[0]
-    assert told[1] is first[1]
+        again = looks.on(warehouse, spec, DAYS[::-1])
+    assert again[0] is told[1]
+    assert again[1] is told[0]
     for one, same in zip(told, alone, strict=True):
         assert len(one)
         pd.testing.assert_frame_equal(one, same, check_exact=True, check_dtype=False)
