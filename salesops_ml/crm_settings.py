@@ -277,7 +277,7 @@ class AmoCrmSource(CrmSource):
         account_fields: what is known of accounts -> the field of companies that holds it.
         calls_a_second: the account's limit for one integration.
         records_a_call: deals a write.
-        calls_at_once: writes in flight.
+        calls_at_once: calls in flight.
     """
 
     NOT_READ = (

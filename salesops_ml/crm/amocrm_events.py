@@ -2,14 +2,16 @@
 
 Events come newest first. The next page is asked for by the moment of the last row and not by its number,
 since a list of a million rows cannot be paged into by number; only where one moment fills a page is the
-number used. What a merger leaves over is not documented, so every lead that it names is asked for.
+number used. What a merger leaves over is not documented, so every record that it names is asked for.
 
-Source: amoCRM developer documentation, page "Events and notes" (types, values, 100 a page, 204).
+Sources: amoCRM developer documentation, page "Events and notes" (types, values, 100 a page, 204); the
+tests of the public client mttzzz/amo-client, run against an account, for the entity of a task's events
+(`task`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from salesops_ml.crm.amocrm_api import (
@@ -24,29 +26,40 @@ from salesops_ml.errors import SourceError
 
 TRACKED = ("lead_status_changed", "sale_field_changed", "entity_responsible_changed")
 CUSTOM = "custom_field_{}_value_changed"
-_DELETED, _RESTORED, _MERGED = "lead_deleted", "lead_restored", "entity_merged"
+FATES = {
+    "lead": ("lead_deleted", "lead_restored", "entity_merged"),
+    "company": ("company_deleted", "company_restored", "entity_merged"),
+    "task": ("task_deleted",),
+}
+"""Kind of record -> the events that tell where it stands no more, or stands again."""
 TYPES_A_CALL = 10
 
 
-def walk(account: Account, types: Sequence[str], since: int | None) -> Iterator[list[Record]]:
-    """Events of leads, page by page, the newest first.
+def walk(
+    account: Account, types: Sequence[str], since: int | None, *, entity: str = "lead"
+) -> Iterator[list[Record]]:
+    """Events of a kind of record, page by page, the newest first.
 
     Args:
         account: the account.
         types: the kinds of events.
         since: unix seconds; None for all that there are.
+        entity: the kind of record, as events name it.
 
     Raises:
         SourceError: the list repeats, or is in an order that this walk does not understand.
     """
     for start in range(0, len(types), TYPES_A_CALL):
-        yield from _walk(account, types[start : start + TYPES_A_CALL], since)
+        asked = {
+            "filter[entity][]": [entity],
+            "filter[type][]": types[start : start + TYPES_A_CALL],
+        }
+        yield from _walk(account, asked, since)
 
 
-def _walk(account: Account, types: Sequence[str], since: int | None) -> Iterator[list[Record]]:
-    asked: dict[str, Any] = {"filter[entity][]": ["lead"], "filter[type][]": list(types)}
+def _walk(account: Account, asked: Mapping[str, Any], since: int | None) -> Iterator[list[Record]]:
     if since is not None:
-        asked["filter[created_at][from]"] = since
+        asked = {**asked, "filter[created_at][from]": since}
     until: int | None = None
     page, before = 1, None
     while True:
@@ -78,20 +91,20 @@ def _check_order(account: Account, rows: Sequence[Record]) -> None:
         )
 
 
-def fates(account: Account, since: int) -> dict[int, bool]:
-    """Leads that events since speak of: whether the last word is that it was deleted.
+def fates(account: Account, since: int, *, entity: str = "lead") -> dict[int, bool]:
+    """Records that events since speak of: whether the last word is that it was deleted.
 
     Those that a merger names are to be asked for.
     """
     told: dict[int, bool] = {}
-    for page in walk(account, (_DELETED, _RESTORED, _MERGED), since):
+    for page in walk(account, FATES[entity], since, entity=entity):
         for event in page:
-            deleted = event["type"] == _DELETED
-            leads = {event["entity_id"]}
-            if event["type"] == _MERGED:
-                leads |= _ids(event.get("value_before")) | _ids(event.get("value_after"))
-            for lead in leads:
-                told.setdefault(lead, deleted)
+            deleted = event["type"] == FATES[entity][0]
+            named = {event["entity_id"]}
+            if event["type"] == "entity_merged":
+                named |= _ids(event.get("value_before")) | _ids(event.get("value_after"))
+            for record in named:
+                told.setdefault(record, deleted)
     return told
 
 

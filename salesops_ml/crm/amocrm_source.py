@@ -1,12 +1,13 @@
 """amoCRM and Kommo read by their API: what changed since the last load, kind by kind.
 
-Leads, companies, tasks and notes come in the order of their ids, from ten minutes before the last
-load's highest `updated_at` on: what is saved meanwhile joins the list and moves nobody out of it. A lead
-that is deleted meanwhile moves those behind it one place forward; where the bin says that this happened,
-the list is read again. What was saved during a long reading is asked for once more, since the highest
-`updated_at` may be of a later save than one that was read over. History comes from events
-(`amocrm_events`). An account that ignores filters gives everything each time, of which the landing keeps
-what is new. No clock of ours is asked.
+Leads, companies and tasks come in the order of their ids, from ten minutes before the last load's
+highest `updated_at` on: what is saved meanwhile joins the list and moves nobody out of it. What is
+deleted meanwhile moves those behind it one place forward; where the bin of leads, or the events of
+companies and tasks, say that this happened, the list is read again. Notes, of whose deletion nothing
+tells, come by their last change, page by page from a moment on, so that nothing moves. What was saved
+during a long reading is asked for once more, since the highest `updated_at` may be of a later save than
+one that was read over. History comes from events (`amocrm_events`). An account that ignores filters
+gives everything each time, of which the landing keeps what is new. No clock of ours is asked.
 
 Sources: amoCRM developer documentation, pages "Leads", "Leads pipelines", "Companies", "Tasks",
 "Events and notes", "Users", "Loss reasons" and "Filters".
@@ -15,8 +16,8 @@ Sources: amoCRM developer documentation, pages "Leads", "Leads pipelines", "Comp
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ from salesops_ml.crm.amocrm_rows import (
     user_row,
 )
 from salesops_ml.crm.landing_run import Feed
+from salesops_ml.crm.read_ahead import Step, Together
 from salesops_ml.crm.vendors import Vendor
 from salesops_ml.crm_settings import AmoCrmSource, is_own_field
 from salesops_ml.errors import SourceError
@@ -73,24 +75,39 @@ def feeds(source: AmoCrmSource, *, pace_book: Path | None = None) -> Sequence[Fe
             "%s: filters of its API are switched off, so every load reads all leads and companies",
             account.place,
         )
-    reader = _Reader(account, source)
-    paid, free = partial(_caught_up, account, paid=True), partial(_caught_up, account)
+    together = Together(source.calls_at_once)
+    found = _tables(account, _Reader(account, source), together)
+    close = together.closing(account.door.close)
+    return [replace(feed, close=close) for feed in found]
+
+
+def _tables(account: Account, reader: _Reader, together: Together) -> list[Feed]:
+    """Leads first; what changes with them, then what is read whole, which is short."""
+    changed: list[tuple[str, str, _Read, bool]] = [
+        ("leads", "id", reader.leads, True),
+        ("lead_events", "id", reader.events, False),
+        ("companies", "id", reader.companies, True),
+        ("lead_contacts", "deal_id", reader.contacts, True),
+        ("tasks", "activity_id", reader.tasks, False),
+        ("lead_notes", "activity_id", reader.lead_notes, False),
+        ("contact_notes", "activity_id", reader.contact_notes, False),
+    ]
+    found = [
+        Feed(name, (key,), together.table(name, _caught_up(account, read, paid=paid)),
+             cursor="created_at" if name == "lead_events" else "updated_at", deleted="is_deleted")
+        for name, key, read, paid in changed
+    ]  # fmt: skip
+    lines = together.walk(["pipelines", "statuses"], reader.pipelines)
     return [
-        Feed("account", ("id",), reader.about, whole=True),
-        Feed("leads", ("id",), paid(reader.leads), cursor="updated_at", deleted="is_deleted"),
-        Feed("lead_events", ("id",), free(reader.events), cursor="created_at"),
-        Feed("pipelines", ("id",), reader.pipelines, whole=True),
-        Feed("statuses", ("stage",), reader.statuses, whole=True),
-        Feed("loss_reasons", ("id",), reader.loss_reasons, whole=True),
-        Feed("custom_fields", ("id", "ref"), reader.fields, whole=True),
-        Feed("users", ("id",), reader.users, whole=True),
+        *found,
+        Feed("pipelines", ("id",), lines.read, whole=True),
+        Feed("statuses", ("stage",), lambda _: lines.beside("statuses"), whole=True),
+        Feed("account", ("id",), together.table("account", reader.about), whole=True),
         Feed(
-            "companies", ("id",), paid(reader.companies), cursor="updated_at", deleted="is_deleted"
+            "loss_reasons", ("id",), together.table("loss_reasons", reader.loss_reasons), whole=True
         ),
-        Feed("lead_contacts", ("deal_id",), paid(reader.contacts), cursor="updated_at"),
-        Feed("tasks", ("activity_id",), free(reader.tasks), cursor="updated_at"),
-        Feed("lead_notes", ("activity_id",), free(reader.lead_notes), cursor="updated_at"),
-        Feed("contact_notes", ("activity_id",), free(reader.contact_notes), cursor="updated_at"),
+        Feed("custom_fields", ("id", "ref"), reader.fields, whole=True),
+        Feed("users", ("id",), together.table("users", reader.users), whole=True),
     ]
 
 
@@ -103,7 +120,6 @@ class _Reader:
         self.of_leads = _chosen(account, "leads", references(source))
         refs = {f"account_fields.{name}": ref for name, ref in source.account_fields.items()}
         self.of_companies = _chosen(account, "companies", refs)
-        self._pipelines: list[Record] | None = None
 
     def about(self, _: Any) -> _Rows:
         told = self.account.about
@@ -118,8 +134,10 @@ class _Reader:
                 yield self._lead_rows(page)
             if pages < 2 or self._newest_in_bin() == bin_before:
                 break
+        for lead_id, deleted in self._told(since, "lead"):
+            lead = None if deleted else self.account.one("leads", lead_id)
+            yield self._lead_rows([lead]) if lead else [_tombstone(lead_id)]
         if since is not None:
-            yield from self._fates(since - AGAIN)
             for page in self.account.pages("leads", "leads", {"with": "only_deleted"}):
                 yield [_tombstone(lead["id"]) for lead in page]
 
@@ -130,14 +148,15 @@ class _Reader:
         for page in walk(self.account, kinds, _from(since)):
             yield [event_row(event, by_id, self.zone) for event in page]
 
-    def pipelines(self, _: Any) -> _Rows:
-        yield [
-            {"id": row["id"], "name": row["name"], "sort": row.get("sort")}
-            for row in self._all_pipelines()
-        ]
-
-    def statuses(self, _: Any) -> _Rows:
-        yield status_rows(self._all_pipelines())
+    def pipelines(self, _: Any) -> Iterator[Step]:
+        """Pipelines and their statuses, which come together."""
+        for page in self.account.pages("leads/pipelines", "pipelines"):
+            yield {
+                "pipelines": [
+                    {"id": r["id"], "name": r["name"], "sort": r.get("sort")} for r in page
+                ],
+                "statuses": status_rows(page),
+            }
 
     def loss_reasons(self, _: Any) -> _Rows:
         for page in self.account.pages("leads/loss_reasons", "loss_reasons"):
@@ -153,13 +172,18 @@ class _Reader:
             yield [user_row(user, since) for user in page]
 
     def companies(self, since: Any) -> _Rows:
-        for page in self.account.pages("companies", "companies", _since(since)):
-            yield [company_row(row, self.of_companies, self.zone) for row in page]
+        """Companies that changed, and the fate of those that were deleted, restored or merged."""
+        yield from self._standing("company", "companies", self._company_row, since)
+        for company_id, deleted in self._told(since, "company"):
+            company = None if deleted else self.account.one("companies", company_id)
+            yield [self._company_row(company) if company else _tombstone(company_id)]
 
     def tasks(self, since: Any) -> _Rows:
+        """Tasks that changed, and those that were deleted."""
         kinds = task_kinds(self.account.about)
-        for page in self.account.pages("tasks", "tasks", _since(since)):
-            yield [task_row(row, kinds) for row in page]
+        yield from self._standing("task", "tasks", lambda task: task_row(task, kinds), since)
+        for task_id, _ in self._told(since, "task"):
+            yield [{"activity_id": f"task-{task_id}", "is_deleted": True}]
 
     def contacts(self, since: Any) -> _Rows:
         """Each lead's main contact, on whom telephony hangs its calls."""
@@ -173,9 +197,30 @@ class _Reader:
         yield from self._notes("contacts", "contact_id", since)
 
     def _notes(self, entity: str, column: str, since: Any) -> _Rows:
-        asked = {"filter[note_type][]": list(NOTE_KINDS), **_since(since)}
-        for page in self.account.pages(f"{entity}/notes", "notes", asked):
+        kinds = {"filter[note_type][]": list(NOTE_KINDS)}
+        for page in self.account.by_change(f"{entity}/notes", "notes", kinds, _from(since)):
             yield [note_row(row, column) for row in page]
+
+    def _standing(
+        self, entity: str, kind: str, row: Callable[[Record], Record], since: Any
+    ) -> _Rows:
+        """A list without a bin; read again where events tell that one of it was deleted meanwhile."""
+        for _ in range(MOST_TRIES):
+            began, pages = self.account.told_at, 0
+            for page in self.account.pages(kind, kind, _since(since)):
+                pages += 1
+                yield [row(record) for record in page]
+            if pages < 2 or began is None:
+                return
+            if not any(fates(self.account, int(began) - 1, entity=entity).values()):
+                return
+
+    def _told(self, since: int | None, entity: str) -> Iterable[tuple[int, bool]]:
+        """What events tell of records of a kind that landed: id, and whether it was deleted."""
+        return () if since is None else fates(self.account, since - AGAIN, entity=entity).items()
+
+    def _company_row(self, company: Record) -> Record:
+        return company_row(company, self.of_companies, self.zone)
 
     def _lead_rows(self, leads: Sequence[Record]) -> list[Record]:
         return [lead_row(lead, self.of_leads, self.zone) for lead in leads]
@@ -184,18 +229,6 @@ class _Reader:
         asked = {"with": "only_deleted", "order[updated_at]": "desc", "limit": 1}
         found = self.account.get("leads", asked) or {}
         return [lead["id"] for lead in found.get("_embedded", {}).get("leads", [])]
-
-    def _fates(self, since: int) -> _Rows:
-        """What became of leads that events call deleted, restored or merged."""
-        for lead_id, deleted in fates(self.account, since).items():
-            lead = None if deleted else self.account.lead(lead_id)
-            yield self._lead_rows([lead]) if lead else [_tombstone(lead_id)]
-
-    def _all_pipelines(self) -> list[Record]:
-        if self._pipelines is None:
-            pages = self.account.pages("leads/pipelines", "pipelines")
-            self._pipelines = [row for page in pages for row in page]
-        return self._pipelines
 
 
 def _caught_up(account: Account, read: _Read, *, paid: bool = False) -> _Read:
@@ -221,8 +254,8 @@ def _caught_up(account: Account, read: _Read, *, paid: bool = False) -> _Read:
     return reading
 
 
-def _tombstone(lead_id: int) -> Record:
-    return {"id": lead_id, "is_deleted": True}
+def _tombstone(record_id: int) -> Record:
+    return {"id": record_id, "is_deleted": True}
 
 
 def _from(since: int | None) -> int | None:
@@ -270,4 +303,4 @@ def _found(there: Sequence[Record], ref: str) -> Record | None:
     return next((field for test in tests for field in there if test(field)), None)
 
 
-VENDOR = Vendor(feeds, map_amocrm, shape, tracked, paced=True)
+VENDOR = Vendor(feeds, map_amocrm, shape, tracked)

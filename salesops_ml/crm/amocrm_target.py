@@ -123,7 +123,9 @@ class AmoCrmTarget:
     def _leads(self, lead_ids: list[int]) -> list[Record]:
         found = self._account.leads(lead_ids)
         if found is None:
-            found = [lead for one in lead_ids if (lead := self._account.lead(one)) is not None]
+            found = [
+                lead for one in lead_ids if (lead := self._account.one("leads", one)) is not None
+            ]
         return found
 
     def _score(self, lead: Record, codes: dict[int, str]) -> Score:

@@ -154,7 +154,7 @@ class AmoCrmTwin(TwinVendor):
         base = "/api/v4"
         lists: list[Route] = [
             ("GET", f"{base}/(?P<rest>{'|'.join(map(str, LISTS))})/?", self._list),
-            ("GET", f"{base}/leads/(?P<lead_id>\\d+)/?", self._lead),
+            ("GET", f"{base}/(?P<kind>leads|companies)/(?P<record_id>\\d+)/?", self._one),
             ("GET", f"{base}/events/?", self._events),
             ("GET", f"{base}/account/?", self._account),
         ]
@@ -230,11 +230,12 @@ class AmoCrmTwin(TwinVendor):
         except ListFault as fault:
             return problem(400, "Bad Request", str(fault))
 
-    def _lead(self, request: Request, lead_id: str) -> Response:
-        lead = self.tables["leads"].get(int(lead_id))
-        if lead is None or lead.get("is_deleted"):
+    def _one(self, request: Request, kind: str, record_id: str) -> Response:
+        found = self.tables[kind].get(int(record_id))
+        if found is None or found.get("is_deleted"):
             return Response(204)
-        return Response(200, _without_contacts(lead), {"Content-Type": JSON})
+        shown = _without_contacts(found) if kind == "leads" else found
+        return Response(200, shown, {"Content-Type": JSON})
 
     def _account(self, request: Request) -> Response:
         (account,) = self.tables["account"].values()

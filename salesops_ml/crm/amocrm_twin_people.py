@@ -27,12 +27,13 @@ class People:
         return self.now + int(self.twin.skew)
 
     def note(
-        self, kind: str, lead_id: int, at: int, by: int | None, before: list[Row], after: list[Row]
-    ) -> None:
+        self, kind: str, record_id: int, at: int, by: int | None, before: list[Row], after: list[Row],
+        *, entity: str = "lead",
+    ) -> None:  # fmt: skip
         """An event."""
         self.twin.events.append(
-            {"id": event_id(at, next(self.twin.numbers) + 10**12), "type": kind, "entity_id": lead_id,
-             "entity_type": "lead", "created_by": by, "created_at": at, "value_before": before,
+            {"id": event_id(at, next(self.twin.numbers) + 10**12), "type": kind, "entity_id": record_id,
+             "entity_type": entity, "created_by": by, "created_at": at, "value_before": before,
              "value_after": after}
         )  # fmt: skip
 
@@ -107,6 +108,14 @@ class People:
         del self.twin.tables["leads"][loser]
         self.note("entity_merged", winner, at, by, [{"entity": {"id": loser, "type": "lead"}}],
                   [{"entity": {"id": winner, "type": "lead"}}])  # fmt: skip
+        self.twin.lists.forget()
+
+    def drop(self, entity: str, record_id: int, *, by: int) -> None:
+        """A `company`, a `task` or a note gone; of the first two events tell."""
+        table = {"company": "companies", "task": "tasks"}.get(entity, entity)
+        del self.twin.tables[table][record_id]
+        if table != entity:
+            self.note(f"{entity}_deleted", record_id, self.tick(), by, [], [], entity=entity)
         self.twin.lists.forget()
 
     def rename(self, status_id: int, name: str) -> None:

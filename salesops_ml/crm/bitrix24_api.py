@@ -145,6 +145,11 @@ class Portal:
                 raise SourceError(self._twice(method))
             start = int(following)
 
+    def total(self, method: str, asked: Mapping[str, Any]) -> int | None:
+        """How many records a list has; None where the portal does not tell."""
+        told = self.call(method, {**asked, "start": 0}).get("total")
+        return told if isinstance(told, int) else None
+
     def pages(
         self, method: str, asked: Mapping[str, Any], *, key: str, inside: str | None = None,
         after: int = 0,

@@ -12,7 +12,9 @@ clock, or the record's own if it is earlier, is in the column `changedAt`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,8 @@ import pyarrow as pa
 from salesops_ml.crm.bitrix24_api import COMPANY, DEAL, QUOTE, Portal, Record
 from salesops_ml.crm.bitrix24_mapping import map_bitrix24, shape, tracked
 from salesops_ml.crm.landing_book import squashed
-from salesops_ml.crm.landing_run import Feed
+from salesops_ml.crm.landing_run import Feed, Page
+from salesops_ml.crm.read_ahead import Step, Together
 from salesops_ml.crm.vendors import Vendor
 from salesops_ml.crm_settings import Bitrix24Source, is_own_field
 from salesops_ml.errors import SourceError
@@ -68,20 +71,20 @@ def feeds(source: Bitrix24Source, *, pace_book: Path | None = None) -> Sequence[
             "add it to the webhook"
         )
     fields = {name: _chosen(portal, source, name) for name in ITEMS}
-    found = [_items(portal, name, list(fields[name])) for name in ITEMS]
-    found += [_ids(portal, ids, ITEMS[name][0]) for name, ids in IDS.items()]
-    found += [_history(portal), _activities(portal)]
-    if source.gone_activities:
-        found.append(_activity_ids(portal))
+    together = Together(source.calls_at_once)
+    found = [feed for name in ITEMS for feed in _items(portal, name, list(fields[name]), together)]
+    found.append(_history(portal, together))
+    found += _activities(portal, source, together)
     found += _dictionaries(portal)
     words = _words(fields["deals"])
     if words:
         found.append(Feed("field_words", ("field", "id"), lambda _: iter([words]), whole=True))
     if {"user", "user_basic", "user_brief"} & scopes:
-        found.append(_users(portal, source))
+        found.append(_users(portal, source, together))
     if "department" in scopes:
         found.append(_whole(portal, "departments", "ID", "department.get", {}))
-    return found
+    close = together.closing(portal.door.close)
+    return [replace(feed, close=close) for feed in found]
 
 
 def _chosen(portal: Portal, source: Bitrix24Source, name: str) -> dict[str, Record]:
@@ -96,26 +99,35 @@ def _chosen(portal: Portal, source: Bitrix24Source, name: str) -> dict[str, Reco
     return {field: described[field] for field in dict.fromkeys(chosen) if not is_own_field(field)}
 
 
-def _items(portal: Portal, name: str, fields: list[str]) -> Feed:
-    """Items by the moment of their last change."""
-    entity, _ = ITEMS[name]
+def _items(portal: Portal, name: str, fields: list[str], together: Together) -> list[Feed]:
+    """Items by the moment of their last change, and then the ids of all that there are.
 
-    def read(since: str | None) -> Iterator[list[Record]]:
+    Ids come last: an item that is made meanwhile may be missing among the items, never among the ids.
+    Later loads ask for them only where their number says that some are gone.
+    """
+    entity, _ = ITEMS[name]
+    ids = IDS[name]
+
+    def steps(since: str | None) -> Iterator[Step]:
         asked = {"entityTypeId": entity, "select": fields, "filter": _since("updatedTime", since)}
         for page in portal.pages("crm.item.list", asked, key="id", inside="items"):
-            yield [_dated(row, "updatedTime", portal.seen_at) for row in page]
+            yield {name: [_dated(row, "updatedTime", portal.seen_at) for row in page]}
+        if since is None:
+            yield from ({ids: held} for held in all_ids())
 
-    return Feed(name, ("id",), read, cursor=CHANGED_AT)
+    def all_ids() -> Iterator[pa.Table]:
+        return _held(portal.pages("crm.item.list", only_ids, key="id", inside="items"), "id")
 
+    def read_ids(_: Any) -> Iterator[Page]:
+        return walk.beside(ids) if walk.first else walk.before(all_ids())
 
-def _ids(portal: Portal, name: str, entity: int) -> Feed:
-    """The ids of all items that there are."""
-    asked = {"entityTypeId": entity, "select": ["id"]}
-
-    def read(_: Any) -> Iterator[pa.Table]:
-        return _held(portal.pages("crm.item.list", asked, key="id", inside="items"), "id")
-
-    return Feed(name, ("id",), read, whole=True)
+    only_ids = {"entityTypeId": entity, "select": ["id"]}
+    walk = together.walk([name, ids], steps)
+    return [
+        Feed(name, ("id",), walk.read, cursor=CHANGED_AT),
+        Feed(ids, ("id",), read_ids, whole=True,
+             count=partial(portal.total, "crm.item.list", only_ids), news=name),
+    ]  # fmt: skip
 
 
 def _held(pages: Iterator[list[Record]], key: str) -> Iterator[pa.Table]:
@@ -130,7 +142,7 @@ def _held(pages: Iterator[list[Record]], key: str) -> Iterator[pa.Table]:
         yield pa.table({key: held})
 
 
-def _history(portal: Portal) -> Feed:
+def _history(portal: Portal, together: Together) -> Feed:
     """Stage history by number."""
     asked = {"entityTypeId": DEAL}
 
@@ -141,25 +153,29 @@ def _history(portal: Portal) -> Feed:
         ):
             yield [{**row, "ID": int(row["ID"])} for row in page]
 
-    return Feed("stage_history", ("ID",), read, cursor="ID")
+    return Feed("stage_history", ("ID",), together.table("stage_history", read), cursor="ID")
 
 
-def _activities(portal: Portal) -> Feed:
-    """Activities by the moment of their last change, with the deal that each belongs to."""
+def _activities(portal: Portal, source: Bitrix24Source, together: Together) -> list[Feed]:
+    """Activities by the moment of their last change, with the deal that each belongs to; and all ids."""
 
     def read(since: str | None) -> Iterator[list[Record]]:
         asked = {"select": ACTIVITY, "filter": _since("LAST_UPDATED", since)}
         for page in portal.pages("crm.activity.list", asked, key="ID"):
             yield [_dated(_of_deal(row), "LAST_UPDATED", portal.seen_at) for row in page]
 
-    return Feed("activities", ("ID",), read, cursor=CHANGED_AT)
+    def read_ids(_: Any) -> Iterator[pa.Table]:
+        return _held(portal.pages("crm.activity.list", only_ids, key="ID"), "ID")
 
-
-def _activity_ids(portal: Portal) -> Feed:
-    def read(_: Any) -> Iterator[pa.Table]:
-        return _held(portal.pages("crm.activity.list", {"select": ["ID"]}, key="ID"), "ID")
-
-    return Feed("activity_ids", ("ID",), read, whole=True)
+    only_ids = {"select": ["ID"]}
+    table = together.table("activities", read)
+    found = [Feed("activities", ("ID",), table, cursor=CHANGED_AT)]
+    if source.gone_activities:
+        count = partial(portal.total, "crm.activity.list", only_ids)
+        found.append(
+            Feed("activity_ids", ("ID",), read_ids, whole=True, count=count, news="activities")
+        )
+    return found
 
 
 def _dictionaries(portal: Portal) -> list[Feed]:
@@ -188,7 +204,7 @@ def _whole(
     return Feed(name, (key,), lambda _: portal.counted(method, asked, inside=inside), whole=True)
 
 
-def _users(portal: Portal, source: Bitrix24Source) -> Feed:
+def _users(portal: Portal, source: Bitrix24Source, together: Together) -> Feed:
     """Users, each with the first of its departments; addresses and pictures stay where they are."""
     kept = ("ID", "ACTIVE", "NAME", "LAST_NAME", "DATE_REGISTER", "WORK_COUNTRY",
             *source.rep_fields.values())  # fmt: skip
@@ -201,7 +217,7 @@ def _users(portal: Portal, source: Bitrix24Source) -> Feed:
                 for row in page
             ]  # fmt: skip
 
-    return Feed("users", ("ID",), read, whole=True)
+    return Feed("users", ("ID",), together.table("users", read), whole=True)
 
 
 def _words(fields: Mapping[str, Record]) -> list[Record]:
@@ -240,5 +256,5 @@ def _utc(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None)
 
 
-VENDOR = Vendor(feeds, map_bitrix24, shape, tracked, paced=True)
+VENDOR = Vendor(feeds, map_bitrix24, shape, tracked)
 """How Bitrix24 is read."""

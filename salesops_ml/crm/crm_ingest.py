@@ -87,11 +87,9 @@ def ingest_crm(
 def land_crm(settings: Settings, source: CrmSource, *, progress: Progress = None) -> Landed:
     """Bring the landing up to date; nothing else changes."""
     vendor = vendor_of(source)
-    paced = (
-        {"pace_book": pace_book(settings, str(getattr(source, "url", "")))} if vendor.paced else {}
-    )
+    book = pace_book(settings, str(getattr(source, "url", "")))
     landed = land(
-        vendor.feeds(source, **paced), landing_path(settings.warehouse), origin=_origin(source),
+        vendor.feeds(source, pace_book=book), landing_path(settings.warehouse), origin=_origin(source),
         place=str(getattr(source, "type", "the CRM")), progress=progress,
     )  # fmt: skip
     if landed.new_columns:

@@ -122,13 +122,10 @@ class Account:
             params["after"] = after
 
     def listed(
-        self, kind: str, properties: Sequence[str], *, history: Sequence[str] = (),
-        archived: bool = False,
-    ) -> Iterator[list[Record]]:  # fmt: skip
+        self, kind: str, properties: Sequence[str], *, archived: bool = False
+    ) -> Iterator[list[Record]]:
         """All records of a kind, live or in the recycle bin."""
         params: dict[str, Any] = {"limit": PAGE, "properties": ",".join(properties)}
-        if history:
-            params |= {"limit": WITH_HISTORY, "propertiesWithHistory": ",".join(history)}
         if archived:
             params["archived"] = "true"
         return self.pages("objects", kind, **params)

@@ -1,17 +1,16 @@
-"""One reading of a kind of HubSpot's records, which fills several landed tables at once.
+"""One walk through a kind of HubSpot's records, which fills several landed tables at once.
 
 A record, the past of its properties and what it is tied to come by the same calls, but land in tables
-of their own, each of which is read when the landing asks for it. What comes before it is asked for
-waits in a temporary file, so that memory does not grow with the records.
+of their own. A list tells its next page only with the one before, so pages follow each other; what is
+asked for by id does not, and is asked for several calls at once: records with their past, and ties.
 """
 
 from __future__ import annotations
 
-import json
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -24,6 +23,7 @@ from salesops_ml.crm.hubspot_api import (
     Record,
     moment_of,
 )
+from salesops_ml.crm.read_ahead import Step, in_order
 
 MODIFIED = "modified"
 """Our name of when a record was last saved, as far as it counts for the next load; the cursor."""
@@ -37,8 +37,8 @@ LONGEST_ADDRESS = 6_000
 AGAIN = timedelta(minutes=10)
 """Read again: searches find a record some moments after it was saved."""
 HISTORY = "deal_property_history"
-
-Step = Mapping[str, list[Record]]
+GROUPS_AT_ONCE = 2
+"""Calls for associations that are under way at once in a walk; each holds its records till then."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Tie:
 
 
 class Pass:
-    """One reading of a kind of records.
+    """One walk through a kind of records.
 
     Args:
         account: where they are.
@@ -68,6 +68,9 @@ class Pass:
             while others are read counts as saved then, so that the next load reads it again.
         history: the properties whose past is read.
         tie: what they are tied to.
+
+    Attributes:
+        tables: what it fills, the records' own table first.
     """
 
     def __init__(
@@ -81,58 +84,26 @@ class Pass:
         tie: Tie | None = None,
     ) -> None:
         self.kind, self.tie = kind, tie
+        self.tables = [kind, *([HISTORY] if history else []), *([tie.table] if tie else [])]
         self._account, self._properties, self._history = account, properties, history
         self._last_saved = last_saved
-        self._steps: Iterator[Step] = iter(())
-        tables = [kind, *([HISTORY] if history else []), *([tie.table] if tie else [])]
-        self._waiting = {table: _Waiting() for table in tables}
 
-    def records(self, since: str | None) -> Iterator[list[Record]]:
-        """The records that were saved since, then those in the recycle bin; begins the reading."""
-        self._steps = chain(self._read(since), self._deleted())
-        yield from self._pages(self.kind)
-
-    def beside(self, table: str) -> Iterator[list[Record]]:
-        """The rows of another table that the same reading brings; `records` must have begun."""
-        yield from self._pages(table)
-
-    def close(self) -> None:
-        """Let go of what waited in vain."""
-        for waiting in self._waiting.values():
-            waiting.close()
-
-    def _pages(self, table: str) -> Iterator[list[Record]]:
-        waiting = self._waiting[table]
-        while True:
-            if waiting:
-                yield waiting.take()
-                continue
-            step = next(self._steps, None)
-            if step is None:
-                return
-            for name, rows in step.items():
-                if name != table and rows:
-                    self._waiting[name].add(rows)
-            if step.get(table):
-                yield step[table]
+    def steps(self, since: str | None) -> Iterator[Step]:
+        """Rows by table: of the records saved since, then of those in the recycle bin."""
+        return chain(self._read(since), self._deleted())
 
     def _read(self, since: str | None) -> Iterator[Step]:
-        asked = ",".join([*self._properties, *self._history])
-        if since is None and len(asked) <= LONGEST_ADDRESS:
-            pages = self._account.listed(self.kind, self._properties, history=self._history)
-            for records in _groups(pages):
-                yield self._step(records)
-            return
-        for ids in _groups(self._ids(since)):
-            size = WITH_HISTORY if self._history else PAGE
-            found = {
-                str(record["id"]): record
-                for start in range(0, len(ids), size)
-                for record in self._account.batch(
-                    self.kind, ids[start : start + size], self._properties, self._history
-                )
-            }
-            yield self._step(list(found.values()))
+        yield from in_order(self._step, _groups(self._pages(since), LINKED), GROUPS_AT_ONCE)
+
+    def _pages(self, since: str | None) -> Iterator[list[Record]]:
+        short = len(",".join(self._properties)) <= LONGEST_ADDRESS
+        if since is None and short and not self._history:
+            return self._account.listed(self.kind, self._properties)
+        size = WITH_HISTORY if self._history else PAGE
+        batch = partial(
+            self._account.batch, self.kind, properties=self._properties, history=self._history
+        )
+        return in_order(batch, _cut(self._ids(since), size), self._account.limits.calls_at_once)
 
     def _ids(self, since: str | None) -> Iterator[list[str]]:
         if since is not None:
@@ -141,8 +112,9 @@ class Pass:
         for page in self._account.listed(self.kind, ()):
             yield [str(record["id"]) for record in page]
 
-    def _step(self, records: Sequence[Record]) -> Step:
+    def _step(self, told: Sequence[Record]) -> Step:
         """Rows of all tables from some records."""
+        records = {str(record["id"]): record for record in told}.values()
         done: dict[str, list[Record]] = {self.kind: [self._row(record) for record in records]}
         if self._history:
             done[HISTORY] = [row for record in records for row in _past(record)]
@@ -200,11 +172,11 @@ def _past(record: Record) -> Iterator[Record]:
             }  # fmt: skip
 
 
-def _groups(pages: Iterable[list[Any]]) -> Iterator[list[Any]]:
-    """Pages put together as far as one call for associations bears."""
+def _groups(pages: Iterable[list[Any]], most: int) -> Iterator[list[Any]]:
+    """Pages put together, so that a group has no more than one call bears."""
     group: list[Any] = []
     for page in pages:
-        if len(group) + len(page) > LINKED:
+        if group and len(group) + len(page) > most:
             yield group
             group = []
         group = group + page
@@ -212,29 +184,8 @@ def _groups(pages: Iterable[list[Any]]) -> Iterator[list[Any]]:
         yield group
 
 
-class _Waiting:
-    """Pages that wait in a file, first come first served."""
-
-    def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115
-        self._next, self._count = 0, 0
-
-    def __bool__(self) -> bool:
-        return self._count > 0
-
-    def close(self) -> None:
-        self._file.close()
-
-    def add(self, rows: list[Record]) -> None:
-        self._file.seek(0, 2)
-        self._file.write(json.dumps(rows).encode() + b"\n")
-        self._count += 1
-
-    def take(self) -> list[Record]:
-        self._file.seek(self._next)
-        rows: list[Record] = json.loads(self._file.readline())
-        self._next, self._count = self._file.tell(), self._count - 1
-        if not self._count:
-            self._file.truncate(0)
-            self._next = 0
-        return rows
+def _cut(pages: Iterable[list[Any]], size: int) -> Iterator[list[Any]]:
+    """Pages cut to what one call bears."""
+    for page in pages:
+        for start in range(0, len(page), size):
+            yield page[start : start + size]

@@ -1,25 +1,26 @@
 """HubSpot read by its CRM API: deals with all their history, and what is tied to them.
 
-The first load lists every record; later ones search for those saved since, from ten minutes before the
-last one that is known, read them by id, and list the recycle bin. No clock of ours is asked. What the
-token may not see is left out with a warning, but for deals and their pipelines.
+The first load lists every record, all kinds at the same time (`read_ahead`); later ones search for those
+saved since, from ten minutes before the last one that is known, read them by id, and list the recycle
+bin. No clock of ours is asked. What the token may not see is left out with a warning, but for deals and
+their pipelines.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from salesops_ml.crm.hubspot_api import Account, Record
 from salesops_ml.crm.hubspot_mapping import DEAL, history_properties, map_hubspot, shape, tracked
 from salesops_ml.crm.hubspot_pass import AS_OF, HISTORY, MODIFIED, Pass, Tie
-from salesops_ml.crm.landing_run import Feed
+from salesops_ml.crm.landing_run import Feed, Page, Read
+from salesops_ml.crm.read_ahead import Step, Together, Walk
 from salesops_ml.crm.vendors import Vendor
 from salesops_ml.crm_settings import HubSpotSource, is_own_field
 from salesops_ml.errors import Refused, SourceError
@@ -44,7 +45,6 @@ _QUOTE = Tie("quote_deals", "deals", "quote_id", "deal_id")
 OWNERS_A_PAGE = 500
 
 _LOG = logging.getLogger(__name__)
-_Read = Callable[[Any], Iterator[list[Record]]]
 
 
 def feeds(source: HubSpotSource, *, pace_book: Path | None = None) -> Sequence[Feed]:
@@ -61,48 +61,58 @@ def feeds(source: HubSpotSource, *, pace_book: Path | None = None) -> Sequence[F
     for kind in PROPERTIES:
         with _if_seen(account, kind):
             last[kind] = account.last_saved(kind)
-    small = _Small(account)
-    found = [*_deals(account, source, last), *small.pipelines()]
+    together = Together(account.limits.calls_at_once)
+    found = _deals(account, source, last, together)
+    small = _Small(account, together)
+    found += small.pipelines()
     if "companies" in last:
-        found += _records(Pass(account, "companies", COMPANY, last["companies"]))
-    found += _activities(account, last)
+        companies = Pass(account, "companies", COMPANY, last["companies"])
+        found.append(_records(companies, together)[0])
+    found += _activities(account, last, together)
     if "quotes" in last:
         quotes = Pass(account, "quotes", PROPERTIES["quotes"], last["quotes"], tie=_QUOTE)
-        found += [*_records(quotes), _tied(_QUOTE, [quotes])]
+        records, walk = _records(quotes, together)
+        found += [records, _tied(_QUOTE, [walk])]
     found += small.optional()
-    return [replace(feed, close=feed.close or account.door.close) for feed in found]
+    close = together.closing(account.door.close)
+    return [replace(feed, close=close) for feed in found]
 
 
-def _deals(account: Account, source: HubSpotSource, last: dict[str, datetime | None]) -> list[Feed]:
+def _deals(
+    account: Account, source: HubSpotSource, last: dict[str, datetime | None], together: Together
+) -> list[Feed]:
     """Deals, the past of their properties, and their companies."""
     chosen, past = _chosen(account, source)
     tie = _COMPANIES if "companies" in last else None
     deals = Pass(account, "deals", chosen, last["deals"], history=past, tie=tie)
-    history = Feed(HISTORY, ("deal_id", "name", "timestamp"), lambda _: deals.beside(HISTORY),
+    records, walk = _records(deals, together)
+    history = Feed(HISTORY, ("deal_id", "name", "timestamp"), lambda _: walk.beside(HISTORY),
                    cursor="timestamp")  # fmt: skip
-    ties = [_tied(tie, [deals])] if tie else []
-    return [*_records(deals), history, *ties]
+    ties = [_tied(tie, [walk])] if tie else []
+    return [records, history, *ties]
 
 
-def _activities(account: Account, last: dict[str, datetime | None]) -> list[Feed]:
-    passes = [
-        Pass(account, kind, PROPERTIES[kind], last[kind], tie=_ACTIVITY)
+def _activities(
+    account: Account, last: dict[str, datetime | None], together: Together
+) -> list[Feed]:
+    made = [
+        _records(Pass(account, kind, PROPERTIES[kind], last[kind], tie=_ACTIVITY), together)
         for kind in ACTIVITIES if kind in last
     ]  # fmt: skip
-    found = [feed for one in passes for feed in _records(one)]
-    return [*found, _tied(_ACTIVITY, passes)] if passes else []
+    ties = [_tied(_ACTIVITY, [walk for _, walk in made])] if made else []
+    return [*(records for records, _ in made), *ties]
 
 
-def _records(one: Pass) -> list[Feed]:
-    return [
-        Feed(one.kind, ("id",), one.records, cursor=MODIFIED, deleted="archived", close=one.close)
-    ]
+def _records(one: Pass, together: Together) -> tuple[Feed, Walk]:
+    """The records' own table, and the walk that fills it and those beside it."""
+    walk = together.walk(one.tables, one.steps)
+    return Feed(one.kind, ("id",), walk.read, cursor=MODIFIED, deleted="archived"), walk
 
 
-def _tied(tie: Tie, passes: Sequence[Pass]) -> Feed:
-    def read(_: Any) -> Iterator[list[Record]]:
-        for one in passes:
-            yield from one.beside(tie.table)
+def _tied(tie: Tie, walks: Sequence[Walk]) -> Feed:
+    def read(_: Any) -> Iterator[Page]:
+        for walk in walks:
+            yield from walk.beside(tie.table)
 
     return Feed(tie.table, (tie.mine, tie.theirs), read, cursor=AS_OF)
 
@@ -144,14 +154,15 @@ def _if_seen(account: Account, what: str) -> Iterator[None]:
 class _Small:
     """What is small enough to be read whole each time."""
 
-    def __init__(self, account: Account) -> None:
-        self._account = account
+    def __init__(self, account: Account, together: Together) -> None:
+        self._account, self._together = account, together
 
     def pipelines(self) -> list[Feed]:
         """Pipelines and their stages, which come together."""
+        walk = self._together.walk(["pipelines", "pipeline_stages"], self._lines)
         return [
-            Feed("pipelines", ("id",), self._of_lines(_line), whole=True),
-            Feed("pipeline_stages", ("id",), self._of_lines(_stages), whole=True),
+            Feed("pipelines", ("id",), walk.read, whole=True),
+            Feed("pipeline_stages", ("id",), lambda _: walk.beside("pipeline_stages"), whole=True),
         ]
 
     def optional(self) -> list[Feed]:
@@ -159,22 +170,21 @@ class _Small:
         account, found = self._account, list[Feed]()
         with _if_seen(account, "owners"):
             account.get("owners", "", limit=1)
-            found.append(Feed("owners", ("id",), self._owners, whole=True))
+            found.append(self._whole("owners", self._owners))
         with _if_seen(account, "exchange rates"):
             account.get("currencies", "exchange-rates", limit=1)
-            found.append(Feed("exchange_rates", ("id",), self._rates, whole=True))
+            found.append(self._whole("exchange_rates", self._rates))
         return found
 
-    @cached_property
-    def _lines(self) -> list[Record]:
-        lines: list[Record] = self._account.get("pipelines", "deals")["results"]
-        return lines
+    def _whole(self, name: str, read: Read) -> Feed:
+        return Feed(name, ("id",), self._together.table(name, read), whole=True)
 
-    def _of_lines(self, rows: Callable[[Record], list[Record]]) -> _Read:
-        def read(_: Any) -> Iterator[list[Record]]:
-            yield [row for line in self._lines for row in rows(line)]
-
-        return read
+    def _lines(self, _: Any) -> Iterator[Step]:
+        lines = self._account.get("pipelines", "deals")["results"]
+        yield {
+            "pipelines": [_line(line) for line in lines],
+            "pipeline_stages": [stage for line in lines for stage in _stages(line)],
+        }
 
     def _owners(self, _: Any) -> Iterator[list[Record]]:
         """Those who are here, and those who left."""
@@ -187,8 +197,8 @@ class _Small:
             yield [_rate(one) for one in page]
 
 
-def _line(line: Record) -> list[Record]:
-    return [{"id": line["id"], "label": line["label"], "display_order": line["displayOrder"]}]
+def _line(line: Record) -> Record:
+    return {"id": line["id"], "label": line["label"], "display_order": line["displayOrder"]}
 
 
 def _stages(line: Record) -> list[Record]:
@@ -217,4 +227,4 @@ def _rate(told: Record) -> Record:
             "effective_at": told["effectiveAt"]}  # fmt: skip
 
 
-VENDOR = Vendor(feeds, map_hubspot, shape, tracked, paced=True)
+VENDOR = Vendor(feeds, map_hubspot, shape, tracked)

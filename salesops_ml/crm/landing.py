@@ -172,7 +172,7 @@ def _marked(
         if not table or not (counter.feed.whole or counter.rows):
             changed[name] = 0
             continue
-        if counter.feed.whole:
+        if counter.feed.whole and not counter.spared:
             _mark_missing(raw, table, columns, counter, number)
         told = raw.execute(f'SELECT count(*) FROM {DATASET}."{table}" WHERE {LOAD} = {number}')
         changed[name] = int((told.fetchone() or (0,))[0])

@@ -39,6 +39,9 @@ class Feed:
         beyond: as `read`, but rows above the cursor alone; with `tally` it spares reading all rows at
             the cursor once more where none has come.
         tally: how many rows there are above a cursor and how many at it.
+        count: how many rows a whole read would bring; None where that cannot be told.
+        news: the feed, read before this one, that brings every new row by the same key. Where as many
+            rows stand as have landed and are new, a whole read would bring just these, and is spared.
         close: called when all feeds have been read; feeds may share it.
     """
 
@@ -50,6 +53,8 @@ class Feed:
     deleted: str | None = None
     beyond: Read | None = None
     tally: Callable[[Any], tuple[int, int]] | None = None
+    count: Callable[[], int | None] | None = None
+    news: str | None = None
     close: Callable[[], None] | None = None
 
 
@@ -59,11 +64,17 @@ class Counter:
     Attributes:
         rows: rows read so far.
         cursor: the highest cursor so far, earlier loads among them.
+        ended: whether everything was read.
+        spared: whether a whole read was spared, since it would have brought nothing else.
     """
 
-    def __init__(self, feed: Feed, number: int, cursor: Any, progress: Progress) -> None:
+    def __init__(
+        self, feed: Feed, number: int, cursor: Any, progress: Progress, *, is_news: bool = False
+    ) -> None:
         self.feed, self.number, self.progress = feed, number, progress
         self.rows = 0
+        self.ended = self.spared = False
+        self._keeps_keys = feed.whole or (is_news and cursor is not None)
         self._keys: list[pa.Table] = []
         self.since = self.cursor = cursor
 
@@ -73,7 +84,7 @@ class Counter:
         if feed.cursor is not None:
             self._advance(page, feed.cursor)
         table = text_rows(page, feed.name, feed.key)
-        if feed.whole:
+        if self._keeps_keys:
             self._keys.append(table.select(list(feed.key)))
         deleted = pa.chunked_array([pa.repeat(False, table.num_rows)])
         if feed.deleted is not None and feed.deleted in table.column_names:
@@ -92,7 +103,7 @@ class Counter:
         return pa.schema([(name, pa.string()) for name in self.feed.key]).empty_table()
 
     def keys(self) -> pa.Table:
-        """The keys of all rows that a whole read brought."""
+        """The keys of all rows read, of a whole read or of news."""
         return pa.concat_tables([self.no_keys, *self._keys])
 
     def _advance(self, page: Page, cursor: str) -> None:
@@ -132,12 +143,16 @@ def bring(
     Raises:
         SourceError: a feed cannot be read.
     """
+    news = {feed.news for feed in feeds}
     counters = {
-        feed.name: Counter(feed, number, cursors.get(feed.name), progress) for feed in feeds
+        feed.name: Counter(
+            feed, number, cursors.get(feed.name), progress, is_news=feed.name in news
+        )
+        for feed in feeds
     }
     try:
         seen = _Seen(earlier)
-        pages = {counter.feed: _unseen(counter, seen) for counter in counters.values()}
+        pages = {counter.feed: _unseen(counter, seen, counters) for counter in counters.values()}
         first, rest = _first_rows(pages)
         few = few_rows(first, earlier.columns) if earlier is not None and not rest else None
         if first and few is None:
@@ -166,8 +181,20 @@ def _first_rows(
     return held, rest
 
 
-def _unseen(counter: Counter, seen: _Seen) -> Iterator[pa.Table]:
-    """The rows that did not land word for word; those at the cursor only where one of them is new."""
+def _unseen(counter: Counter, seen: _Seen, counters: Mapping[str, Counter]) -> Iterator[pa.Table]:
+    """The rows that did not land word for word."""
+    if not counter.feed.whole:
+        yield from _beyond_or_again(counter, seen)
+    elif (fresh := _all_news(counter, seen, counters)) is not None:
+        counter.spared = True
+        yield from _some(seen.without_known(counter, counter.prepared(fresh)))
+    else:
+        yield from _read(counter, seen)
+    counter.ended = True
+
+
+def _beyond_or_again(counter: Counter, seen: _Seen) -> Iterator[pa.Table]:
+    """Rows from the cursor on; those at the cursor only where one of them is new."""
     feed, since = counter.feed, counter.since
     if since is not None and feed.beyond is not None and feed.tally is not None:
         above, at = feed.tally(since)
@@ -178,9 +205,23 @@ def _unseen(counter: Counter, seen: _Seen) -> Iterator[pa.Table]:
                 yield from _some(seen.without_known(counter, moved[-1]))
         if at == seen.standing(counter, moved):
             return
-    for page in feed.read(since):
+    yield from _read(counter, seen)
+
+
+def _read(counter: Counter, seen: _Seen) -> Iterator[pa.Table]:
+    for page in counter.feed.read(counter.since):
         if len(page):
             yield from _some(seen.without_known(counter, counter.prepared(page)))
+
+
+def _all_news(counter: Counter, seen: _Seen, counters: Mapping[str, Counter]) -> pa.Table | None:
+    """The keys that a whole read would bring beside those that stand; None where it must tell."""
+    feed = counter.feed
+    news = counters.get(feed.news or "")
+    if feed.count is None or news is None or news.since is None or not news.ended:
+        return None
+    found = seen.with_news(counter, news)
+    return None if found is None or feed.count() != found[0] else found[1]
 
 
 def _some(rows: pa.Table) -> Iterator[pa.Table]:
@@ -205,8 +246,7 @@ class _Seen:
         """The rows of a page that did not land word for word."""
         feed = counter.feed
         table, landed = self._landed(feed)
-        comes_again = feed.whole or counter.since is not None
-        if self._raw is None or not landed or not comes_again:
+        if self._raw is None or not landed:
             return page
         names = [name for name in page.column_names if name not in (LOAD, ROW)]
         if any(squashed(name) not in landed for name in names):
@@ -222,6 +262,23 @@ class _Seen:
         ).to_arrow_table()
         self._raw.unregister("page")
         return rows
+
+    def with_news(self, counter: Counter, news: Counter) -> tuple[int, pa.Table] | None:
+        """How many rows a feed has if none is gone, and the keys that are news; None at first."""
+        feed = counter.feed
+        table, names = self._landed(feed)
+        if self._raw is None or not table:
+            return None
+        self._raw.register("news", news.keys())
+        keys = ", ".join(f'n."{key}"' for key in feed.key)
+        same = " AND ".join(f'o."{names[squashed(key)]}" = n."{key}"' for key in feed.key)
+        live = f'SELECT * FROM {DATASET}."{table}" WHERE NOT {DELETED}'
+        fresh = self._raw.execute(
+            f"SELECT DISTINCT {keys} FROM news n ANTI JOIN ({live}) o ON {same} ORDER BY ALL"
+        ).to_arrow_table()
+        row = self._raw.execute(f"SELECT count(*) FROM ({live})").fetchone()
+        self._raw.unregister("news")
+        return int(row[0] if row else 0) + fresh.num_rows, fresh
 
     def standing(self, counter: Counter, moved: Sequence[pa.Table]) -> int | None:
         """How many rows that landed at the last cursor stand there still, given those that moved on."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from salesops_ml.crm.http_door import Answer, BearerLogin, HttpDoor, Login, RenewedLogin
-from salesops_ml.crm.limits import Backoff, Clock, Limits
+from salesops_ml.crm.limits import Backoff, Clock, Limits, Window
 from salesops_ml.crm.secrets import Secret, mask, read_secret
 from salesops_ml.crm_settings import SalesforceSource
 from salesops_ml.errors import NotSent, Refused, RemoteError, SourceError, Throttled
@@ -61,7 +61,7 @@ class Org:
         self._lock = threading.Lock()
         self._described: dict[str, dict[str, Record]] = {}
         self.door = HttpDoor(
-            source.url, limits=limits or Limits(PAGE, calls_at_once=source.calls_at_once),
+            source.url, limits=limits or limits_of(source, PAGE),
             login=self._login(), clock=clock, pace_book=pace_book, timeout=timeout,
             explain=self._explain, backoff=Backoff(attempts=10),
         )  # fmt: skip
@@ -194,6 +194,12 @@ class Org:
             "the last ones are left to others",
             UNTIL_MORE,
         )
+
+
+def limits_of(source: SalesforceSource, records_a_call: int) -> Limits:
+    """What we may call in a day, reading and writing together."""
+    day = Window(source.daily_calls, 86_400)
+    return Limits(records_a_call, (day,), calls_at_once=source.calls_at_once)
 
 
 _CURES = {

@@ -306,10 +306,12 @@ def _field_changes(world: _World) -> list[ir.Table]:
     )
     found = []
     for name, (column, today) in _tracked(world).items():
-        of_field = told.filter(told["_field"] == column)
+        of_field = is_later = told["_field"] == column
         if name == "rep_id":
-            of_field = of_field.filter(_is_user(of_field["_old"]) & _is_user(of_field["_new"]))
-        found += [_first_values(world, begun, of_field, name, today), _later(world, of_field, name)]
+            of_field &= _is_user(told["_old"]) & _is_user(told["_new"])
+            is_later = of_field | ((told["_field"] == "created") & told["_at"].isnull())
+        first = _first_values(world, begun, told.filter(of_field), name, today)
+        found += [first, _later(world, told.filter(is_later), name)]
     return found
 
 

@@ -2,16 +2,21 @@
 
 Rows come by `SystemModstamp` (histories that have none by `CreatedDate`), deleted ones among them, with
 ten minutes read again: a save may become visible after a later one. No clock of ours is asked. A query
-whose locator Salesforce has dropped (it keeps ten) goes on after the last row that came.
+whose locator Salesforce has dropped (it keeps ten) goes on after the last row that came. A first load
+reads as many kinds at the same time as there may be calls.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from salesops_ml.crm.landing_run import Feed
+from salesops_ml.crm.read_ahead import Together
 from salesops_ml.crm.salesforce_api import Org, Record, quoted
 from salesops_ml.crm.salesforce_mapping import map_salesforce, shape, tracked
 from salesops_ml.crm.vendors import Vendor
@@ -69,16 +74,24 @@ OBJECTS: dict[str, tuple[str, ...]] = {
 NEEDED = ("Opportunity", "OpportunityStage")
 KEPT_BY = {"OpportunityFieldHistory": "CreatedDate"}
 """The time by which a history is read that has no `SystemModstamp`; its rows never change."""
+NOT_EVERYWHERE = ("CurrencyIsoCode", "RecordTypeId", "Region__c", "Outcome__c", "CompletedDateTime",
+                  "TaskSubtype")  # fmt: skip
+"""Fields that many an org does not have; any other that cannot be seen was hidden from the user."""
 AGAIN = timedelta(minutes=10)
+_LOG = logging.getLogger(__name__)
 
 
-def feeds(source: SalesforceSource) -> Sequence[Feed]:
+def feeds(source: SalesforceSource, *, pace_book: Path | None = None) -> Sequence[Feed]:
     """The kinds of records that the org has, each from where the last load ended.
+
+    Args:
+        source: how the org is reached.
+        pace_book: the file that keeps the times of the last calls, also of those that write.
 
     Raises:
         SourceError: the org cannot be reached, or the user may not see opportunities or stages.
     """
-    org = Org(source)
+    org = Org(source, pace_book=pace_book)
     there = org.objects()
     for name in NEEDED:
         if name not in there:
@@ -86,16 +99,20 @@ def feeds(source: SalesforceSource) -> Sequence[Feed]:
                 f"{org.place}: the user may not see `{name}`, which nothing can be read without; give "
                 "its permission set Read on opportunities"
             )
-    return [_feed(org, source, name) for name in OBJECTS if name in there]
+    together = Together(source.calls_at_once)
+    close = together.closing(org.door.close)
+    found = [_feed(org, source, name, together) for name in OBJECTS if name in there]
+    return [replace(feed, close=close) for feed in found]
 
 
-def _feed(org: Org, source: SalesforceSource, name: str) -> Feed:
+def _feed(org: Org, source: SalesforceSource, name: str, together: Together) -> Feed:
     cursor = KEPT_BY.get(name, "SystemModstamp" if "SystemModstamp" in OBJECTS[name] else None)
 
     def read(since: Any) -> Iterator[list[Record]]:
         return _pages(org, name, _chosen(org, source, name), cursor, since)
 
-    return Feed(name, ("Id",), read, cursor=cursor, whole=cursor is None, deleted="IsDeleted")
+    return Feed(name, ("Id",), together.table(name, read), cursor=cursor, whole=cursor is None,
+                deleted="IsDeleted")  # fmt: skip
 
 
 def _chosen(org: Org, source: SalesforceSource, name: str) -> list[str]:
@@ -108,7 +125,20 @@ def _chosen(org: Org, source: SalesforceSource, name: str) -> list[str]:
         wanted += source.rep_fields.values()
     there = {field.lower(): field for field in org.fields(name)}
     found = [there[field.lower()] for field in wanted if field.lower() in there]
+    _tell_hidden(org, name, [field for field in wanted if field.lower() not in there])
     return [field for field in dict.fromkeys(found) if not is_own_field(field)]
+
+
+def _tell_hidden(org: Org, name: str, missing: Sequence[str]) -> None:
+    """Say which fields are not read, since an org that hides one answers as if it had never been."""
+    hidden = [f"`{field}`" for field in missing if field not in NOT_EVERYWHERE]
+    if hidden:
+        _LOG.warning(
+            "%s: `%s`: the user may not see %s, so it is not read: rows that are read again lose what "
+            "landed of it before, all others keep it as it was; give its permission set Read on it, and "
+            "delete the landing beside the warehouse once, so that all is read anew",
+            org.place, name, ", ".join(hidden),
+        )  # fmt: skip
 
 
 def _pages(

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from salesops_ml.crm.limits import Clock, Limits, Window
-from salesops_ml.crm.salesforce_api import Org, Record, quoted
+from salesops_ml.crm.limits import Clock
+from salesops_ml.crm.salesforce_api import Org, Record, limits_of, quoted
 from salesops_ml.crm.salesforce_bulk import finish, upload, wait_for_others
 from salesops_ml.crm.salesforce_fields import (
     CHANCE,
@@ -62,10 +62,7 @@ class SalesforceTarget:
         pace_book: Path | None = None,
         timeout: float = 60.0,
     ) -> None:
-        self.limits = Limits(
-            source.records_a_job, (Window(source.daily_calls, 86_400),),
-            calls_at_once=source.calls_at_once,
-        )  # fmt: skip
+        self.limits = limits_of(source, source.records_a_job)
         self._org = Org(
             source, limits=self.limits, clock=clock, pace_book=pace_book, timeout=timeout
         )

@@ -123,7 +123,7 @@ class SalesforceTwin(TwinVendor):
                 if known and "SystemModstamp" in row:
                     row["SystemModstamp"] = self.moment()
                 table[row["Id"]] = {**table.get(row["Id"], {}), **row}
-            self.fields[name] = fields_of(table.values()) | self.fields.get(name, {})
+            self.fields[name] = fields_of(table.values(), name) | self.fields.get(name, {})
         stamps = [row["SystemModstamp"] for table in self.tables.values() for row in table.values()
                   if row.get("SystemModstamp")]  # fmt: skip
         if stamps:

@@ -68,14 +68,19 @@ OWN_KINDS = (
 )
 """The fields for scores as an administrator makes them."""
 
+EMPTY = {
+    "OpportunityHistory": ("Probability",), "User": ("UserRoleId",), "Quote": ("TotalPrice",),
+    "Task": ("ActivityDate", "CallDisposition"),
+}  # fmt: skip
+"""Fields that every org has, though nothing stands in them here."""
 _SYSTEM = ("Id", "CreatedDate", "CreatedById", "SystemModstamp", "IsDeleted", "IsClosed", "IsWon")
 _MADE = {"Percent": "percent", "Number": "double", "Date": "date", "DateTime": "datetime",
          "Text": "string", "LongTextArea": "textarea", "Checkbox": "boolean"}  # fmt: skip
 
 
-def fields_of(rows: Iterable[Row]) -> dict[str, Field]:
-    """The fields that records show, their kinds told from what stands in them."""
-    kinds: dict[str, str] = {}
+def fields_of(rows: Iterable[Row], name: str = "") -> dict[str, Field]:
+    """The fields that records of a kind show, their kinds told from what stands in them."""
+    kinds = dict.fromkeys(EMPTY.get(name, ()), "string")
     for row in rows:
         for name, value in row.items():
             if value is not None or name not in kinds:

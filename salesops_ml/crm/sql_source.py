@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -38,8 +39,8 @@ _DRIVER = re.compile(r"(?<=^postgresql)\+\w+(?=://)")
 """SQLAlchemy's driver in a URL, as write-back has it; Ibis has its own."""
 
 
-def feeds(source: SqlSource) -> Sequence[Feed]:
-    """The tables of a layout that are there.
+def feeds(source: SqlSource, *, pace_book: Path | None = None) -> Sequence[Feed]:
+    """The tables of a layout that are there; a warehouse is read at no pace (`pace_book` is left alone).
 
     Raises:
         SourceError: the warehouse cannot be reached, or lacks a table that nothing can be read without.

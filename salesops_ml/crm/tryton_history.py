@@ -80,6 +80,14 @@ def resource_rows(
         last = rows[-1]["id"]
 
 
+def resource_count(tryton: Tryton, model: str) -> int | None:
+    """How many ids `resource_rows` gives; None where the module cannot tell."""
+    try:
+        return int(tryton.read(f"model.{OPPORTUNITY}.salesops_resources_count", model))
+    except Refused:
+        return None
+
+
 def _told(tryton: Tryton, method: str, *arguments: Any) -> list[dict[str, Any]]:
     """What a method of our module gives."""
     try:

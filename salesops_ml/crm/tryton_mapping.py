@@ -53,7 +53,8 @@ _GROWING = ("sales", *KINDS)
 SHAPE = Shape(
     deals={"opportunities": "id", "opportunity_history": "id", "opportunity_ids": "id",
            **dict.fromkeys(("lines", *_GROWING), "opportunity")},
-    links={f"{name}_ids": Link("id", name, "id") for name in _GROWING},
+    links={"lines": Link("id", "lines", "id"),
+           **{f"{name}_ids": Link("id", name, "id") for name in _GROWING}},
     apart={"parties": "accounts", "employees": "reps"},
 )  # fmt: skip
 _OPTIONAL = ("lead_source", "deal_type", "forecast_category", "product")

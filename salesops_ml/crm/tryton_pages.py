@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from salesops_ml.crm.tryton_rpc import Tryton
-from salesops_ml.errors import SourceError
+from salesops_ml.errors import Refused, SourceError
 
 PAGE = 1_000
 IDS = 5_000
@@ -50,6 +50,14 @@ def ids_of(tryton: Tryton, model: str, domain: list[Any]) -> Iterator[list[int]]
         if len(ids) < IDS:
             return
         after = ids[-1]
+
+
+def count_of(tryton: Tryton, model: str, domain: list[Any]) -> int | None:
+    """How many ids a domain has; None where the user may not ask."""
+    try:
+        return int(tryton.read(f"model.{model}.search_count", domain))
+    except Refused:
+        return None
 
 
 def moment_from(since: str | None) -> datetime | None:

@@ -1,7 +1,8 @@
 """Tryton as a source: sale opportunities with all their history, by JSON-RPC.
 
 Tables that grow are read from the last change on; small ones, and the ids of what still stands, are
-read whole, so that what was deleted is noticed. Lines, and what hangs on opportunities, are told by our
+read whole, so that what was deleted is noticed; ids only where their number says that some are gone.
+Lines, and what hangs on opportunities, are told by our
 module; where it is not installed, or the user may not read sales, these are left out with a warning.
 """
 
@@ -10,14 +11,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from salesops_ml.crm import tryton_mapping
 from salesops_ml.crm.landing_run import Feed
-from salesops_ml.crm.tryton_history import LINE, history_rows, resource_rows, told_rows
+from salesops_ml.crm.tryton_history import (
+    LINE,
+    history_rows,
+    resource_count,
+    resource_rows,
+    told_rows,
+)
 from salesops_ml.crm.tryton_pages import (
     MODIFIED,
     changed,
+    count_of,
     flat,
     ids_of,
     moment_from,
@@ -32,6 +41,7 @@ from salesops_ml.errors import Refused, SourceError
 _LOG = logging.getLogger(__name__)
 Rows = Iterator[list[dict[str, Any]]]
 Read = Callable[[Any], Rows]
+Count = Callable[[], int | None]
 
 OPPORTUNITY_FIELDS = (
     "number", "party", "employee", "company", "currency", "amount", "start_date", "end_date", "state",
@@ -59,8 +69,11 @@ RESOURCES = {"notes": "ir.note", "emails": "ir.email", "documents": "ir.attachme
 _EMPLOYEE = ("party.rec_name", "company", "supervisor", "start_date", "end_date", "create_date")
 
 
-def feeds(source: TrytonSource) -> Sequence[Feed]:
-    """The tables of a Tryton database; nothing is called before a feed is read."""
+def feeds(source: TrytonSource, *, pace_book: Path | None = None) -> Sequence[Feed]:
+    """The tables of a Tryton database; nothing is called before a feed is read.
+
+    Tryton names no limit of calls, so that `pace_book` is left alone.
+    """
     named = _Reader(source)
     whole = [
         Feed(name, ("id",), named.whole(model, fields), whole=True)
@@ -70,26 +83,30 @@ def feeds(source: TrytonSource) -> Sequence[Feed]:
     return [
         Feed("opportunities", ("id",), named.opportunities, cursor=MODIFIED),
         Feed("opportunity_history", ("id", MODIFIED), named.history, cursor=MODIFIED),
-        Feed("opportunity_ids", ("id",), named.ids, whole=True),
+        Feed("opportunity_ids", ("id",), named.ids, whole=True, count=named.standing,
+             news="opportunities"),
         Feed("states", ("state",), named.states, whole=True),
         Feed("parties", ("id",), named.parties, cursor=MODIFIED),
         Feed("employees", ("id",), named.whole("company.employee", of_reps), whole=True),
         Feed("lines", ("id", MODIFIED), _optional("lines", named.lines), cursor=MODIFIED),
-        *_with_ids("sales", named.sales, named.sale_ids),
+        *_with_ids("sales", named.sales, named.sale_ids, named.standing_sales),
         *whole,
         *[
             feed for name, model in RESOURCES.items()
-            for feed in _with_ids(name, named.hung(model), named.hung_ids(model))
+            for feed in _with_ids(
+                name, named.hung(model), named.hung_ids(model), named.standing_hung(model)
+            )
         ],
     ]  # fmt: skip
 
 
-def _with_ids(name: str, read: Read, ids: Read) -> list[Feed]:
+def _with_ids(name: str, read: Read, ids: Read, count: Count) -> list[Feed]:
     """A table that grows, and the ids of its rows that still stand."""
     return [
         Feed(name, ("id",), _optional(name, read), cursor=MODIFIED),
-        Feed(f"{name}_ids", ("id",), _optional(f"{name}_ids", ids), whole=True),
-    ]
+        Feed(f"{name}_ids", ("id",), _optional(f"{name}_ids", ids), whole=True,
+             count=count, news=name),
+    ]  # fmt: skip
 
 
 def _optional(name: str, read: Read) -> Read:
@@ -159,6 +176,12 @@ class _Reader:
         for page in ids_of(self.tryton, OPPORTUNITY, []):
             yield [{"id": one} for one in page]
 
+    def standing(self) -> int | None:
+        return count_of(self.tryton, OPPORTUNITY, [])
+
+    def standing_sales(self) -> int | None:
+        return count_of(self.tryton, "sale.sale", _OF_OPPORTUNITIES)
+
     def sales(self, since: str | None) -> Rows:
         domain = [*_OF_OPPORTUNITIES, *changed(since)]
         for rows in pages(self.tryton, "sale.sale", SALE_FIELDS, domain):
@@ -201,6 +224,9 @@ class _Reader:
             yield from resource_rows(self.tryton, model, only_ids=True)
 
         return read
+
+    def standing_hung(self, model: str) -> Count:
+        return lambda: resource_count(self.tryton, model)
 
     def _refuse_unknown(self, tryton: Tryton) -> None:
         """A sentence for a field that settings name and Tryton lacks."""

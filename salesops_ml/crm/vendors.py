@@ -90,22 +90,20 @@ class Vendor:
     """How one CRM is read.
 
     Attributes:
-        feeds: from the source's settings to the tables to land; nothing is read before a feed's
-            `read` is called.
+        feeds: from the source's settings, and the file that keeps the times of the last calls
+            (`pace_book`), to the tables to land; nothing is read before a feed's `read` is called.
         mapping: from landed tables, settings and surroundings to canonical tables, as expressions.
             Beside these it may give `rejects`, and under `deal_daily` what a photograph of each open
             deal would show, without its day.
         shape: from the source's settings to the tables' ties to deals.
         tracked: from landed tables and settings to the fields whose past the CRM itself tells
             (`stage` for moves between stages); the past of others is in the photographs.
-        paced: `feeds` also takes `pace_book`, the file that keeps the times of the last calls.
     """
 
     feeds: Feeds
     mapping: Map
     shape: Callable[[Any], Shape]
     tracked: Callable[[Tables, Any], frozenset[str]]
-    paced: bool = False
 
 
 def vendor_of(source: CrmSource) -> Vendor:

@@ -8,8 +8,8 @@ may be seen is the same: by the user's rights on models and fields, and the reco
 # mypy: ignore-errors
 from __future__ import annotations
 
-from sql import Column
-from sql.aggregate import Max
+from sql import Column, Literal
+from sql.aggregate import Count, Max
 from sql.conditionals import Coalesce
 from sql.operators import Concat
 from trytond import backend
@@ -98,6 +98,7 @@ class ToldResources:
     def __setup__(cls):
         super().__setup__()
         cls.__rpc__["salesops_resources"] = RPC()
+        cls.__rpc__["salesops_resources_count"] = RPC()
 
     @classmethod
     def salesops_resources(cls, name, after, limit, since=None, only_ids=False):
@@ -113,15 +114,8 @@ class ToldResources:
         Returns:
             A dict a row: `id`, and `resource`, who hung it there and when. Never what it says.
         """
-        if name not in _HUNG:
-            raise ValueError(f"`{name}` is none of: {', '.join(_HUNG)}")
-        access = Pool().get("ir.model.access")
-        access.check(cls.__name__, "read")
-        access.check(name, "read")
-        table = Pool().get(name).__table__()
-        seen = cls.search([], order=[], query=True)
-        named = seen.select(Concat(f"{cls.__name__},", seen.id))
-        where = (table.id > after) & table.resource.in_(named)
+        table, hung = cls._told_hung(name)
+        where = (table.id > after) & hung
         if since is not None:
             where &= Coalesce(table.write_date, table.create_date) >= since
         columns = [table.id]
@@ -130,6 +124,26 @@ class ToldResources:
         cursor = Transaction().connection.cursor(row_factory=backend.dict_row)
         cursor.execute(*table.select(*columns, where=where, order_by=[table.id.asc], limit=limit))
         return list(cursor)
+
+    @classmethod
+    def salesops_resources_count(cls, name):
+        """How many ids `salesops_resources` has to tell."""
+        table, hung = cls._told_hung(name)
+        cursor = Transaction().connection.cursor()
+        cursor.execute(*table.select(Count(Literal(1)), where=hung))
+        return cursor.fetchone()[0]
+
+    @classmethod
+    def _told_hung(cls, name):
+        """The table of what is hung, and the condition that the user may see where it hangs."""
+        if name not in _HUNG:
+            raise ValueError(f"`{name}` is none of: {', '.join(_HUNG)}")
+        access = Pool().get("ir.model.access")
+        access.check(cls.__name__, "read")
+        access.check(name, "read")
+        table = Pool().get(name).__table__()
+        seen = cls.search([], order=[], query=True)
+        return table, table.resource.in_(seen.select(Concat(f"{cls.__name__},", seen.id)))
 
 
 _HUNG = ("ir.note", "ir.email", "ir.attachment")

@@ -21,4 +21,6 @@ class ApiDesk(TwinDesk):
     @property
     def settings(self) -> Settings:
         told = {**source("salesforce"), **self.more}
-        return parse({"source": connection(self.twin.url, **told), "warehouse": self.warehouse})
+        outbox = {"target": "salesforce", "outbox": f"sqlite:///{self.folder}/outbox.db"}
+        return parse({"source": connection(self.twin.url, **told), "warehouse": self.warehouse,
+                      "write_back": outbox})  # fmt: skip

@@ -372,30 +372,6 @@ def test_a_moment_that_fills_pages_is_read_to_its_end(twin: TwinServer) -> None:
     assert set(found) == kept
 
 
-def test_a_deal_deleted_while_pages_are_read_hides_no_other(tmp_path: Path) -> None:
-    vendor = AmoCrmTwin(world_rows(300, activities=10), calls_a_second=PACE)
-    answer, first = vendor._list, [True]
-
-    def deleting(request: Any, rest: str) -> Any:
-        done = answer(request, rest)
-        if (
-            rest == "leads"
-            and request.one("page") == "1"
-            and first
-            and "order[id]" in request.query
-        ):
-            first.clear()
-            vendor.people.delete(min(vendor.tables["leads"]), by=ANN)
-        return done
-
-    vendor._list = deleting  # type: ignore[method-assign]
-    with TwinServer(vendor) as twin:
-        desk = AmoDesk(tmp_path, twin)
-        desk.ingest()
-        desk.ingest(LOADED_AT + timedelta(hours=1))
-        assert {row["deal_id"] for row in desk.stored("deals")} == set(map(str, lead_ids(twin)))
-
-
 def test_a_save_that_a_long_reading_went_past_is_not_lost(tmp_path: Path) -> None:
     """The first lead is saved after its page was read, the last one much later, before it was."""
     vendor = AmoCrmTwin(world_rows(300, activities=10), calls_a_second=PACE)

@@ -274,3 +274,80 @@ def test_a_closing_is_called_once_whatever_happens(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="gone"):
         bring(tmp_path / "w.landing.duckdb", *feeds, Feed("C", ("Id",), broken, close=close))
     assert len(closed) == 2
+
+
+class Shop:
+    """Records that are made, changed and deleted; how many times all ids were asked for."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Row] = {}
+        self.clock = self.made = self.whole_reads = 0
+
+    def do(self, act: str, which: int) -> None:
+        self.clock += 1
+        if act == "make":
+            self.made += 1
+            self.rows[f"r{self.made}"] = deal(f"r{self.made}", "new", self.clock)
+        elif self.rows:
+            key = sorted(self.rows)[which % len(self.rows)]
+            gone = self.rows.pop(key)
+            if act != "delete":
+                self.rows[key] = {**gone, "StageName": act, "Mod": self.clock}
+
+    def feeds(self, *, counted: bool) -> list[Feed]:
+        def ids(_: Any) -> Iterator[list[Row]]:
+            self.whole_reads += 1
+            yield [{"Id": key} for key in self.rows]
+
+        count = (lambda: len(self.rows)) if counted else None
+        named = Feed("deal_ids", ("Id",), ids, whole=True, count=count, news="Opportunity")
+        return [deals([*self.rows.values()]), named]
+
+
+acts = st.lists(
+    st.tuples(st.sampled_from(["make", "change", "delete", "load"]), st.integers(0, 9)), max_size=12
+)
+
+
+@pytest.mark.slow
+@settings(max_examples=12, deadline=None)
+@given(acts=acts)
+def test_a_whole_read_that_is_spared_would_have_brought_the_same(acts, tmp_path_factory) -> None:
+    path, shop, seen = tmp_path_factory.mktemp("shop") / "w.landing.duckdb", Shop(), set()
+    shop.do("make", 0)
+    for act, which in [("load", 0), *acts, ("load", 0)]:
+        if act != "load":
+            shop.do(act, which)
+            continue
+        bring(path, *shop.feeds(counted=True))
+        seen |= shop.rows.keys()
+        told = held(path, "deal_ids")
+        assert {key for key, row in told.items() if not row[1]} == shop.rows.keys()
+        assert told.keys() == seen
+
+
+def test_ids_are_asked_for_only_where_some_are_gone(tmp_path: Path) -> None:
+    path, shop = tmp_path / "w.landing.duckdb", Shop()
+    for act in ("make", "make", "make"):
+        shop.do(act, 0)
+    reads = []
+    for act in ("change", "make", "delete", "change"):
+        bring(path, *shop.feeds(counted=True))
+        reads.append(shop.whole_reads)
+        shop.do(act, 0)
+    assert reads == [1, 1, 1, 2]
+
+
+def test_ids_are_read_where_the_news_are_too_many_to_have_been_read(tmp_path: Path) -> None:
+    from salesops_ml.crm.landing_merge import SMALL
+
+    path, shop = tmp_path / "w.landing.duckdb", Shop()
+    shop.do("make", 0)
+    bring(path, *shop.feeds(counted=True))
+    for _ in range(SMALL + 2):
+        shop.do("make", 0)
+    feeds = shop.feeds(counted=True)
+    feeds[0] = deals([*shop.rows.values()], page=SMALL)
+    bring(path, *feeds)
+    assert shop.whole_reads == 2
+    assert len(held(path, "deal_ids")) == SMALL + 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Iterator
 from datetime import timedelta
@@ -226,6 +227,52 @@ def test_what_the_user_may_not_do_is_said_in_a_sentence(tmp_path: Path, twin: An
     org(twin).hidden = {"Product_Line__c"}
     with pytest.raises(SourceError, match=r"canonical_fields.product.*no field `Product_Line__c`"):
         ApiDesk(tmp_path / "anew", twin).ingest()
+
+
+def test_reading_counts_as_calls_of_the_day_and_stops_before_they_are_used_up(
+    tmp_path: Path, twin: Any
+) -> None:
+    desk = ApiDesk(tmp_path, twin)
+    desk.ingest()
+    calls = twin.report()["calls"]
+    assert len([*tmp_path.glob("calls-*")]) == 1
+    with pytest.raises(SourceError, match=f"{calls + 5} calls in 24 hours are used up"):
+        ApiDesk(tmp_path, twin, daily_calls=calls + 5).ingest()
+    tokens = 2
+    assert twin.report()["calls"] == calls + 5 + tokens
+
+
+@pytest.mark.slow
+def test_a_field_that_was_hidden_since_is_told_with_each_load(
+    tmp_path: Path, twin: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk = ApiDesk(tmp_path, twin)
+    with caplog.at_level(logging.WARNING):
+        desk.ingest()
+    assert "may not see" not in caplog.text
+    before = {row["deal_id"]: row["lead_source"] for row in desk.stored("deals")}
+    saved = next(deal for deal, source in before.items() if source)
+    org(twin).hidden = {"LeadSource", "Campaign__c"}
+    desk.sync({"Opportunity": [{"Id": saved, "LeadSource": "Fair", "SystemModstamp": ""}]})
+    for hours in (1, 2):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            desk.ingest(LOADED_AT + timedelta(hours=hours))
+        (told,) = [text for text in caplog.messages if "may not see" in text]
+        assert "`LeadSource`, `Campaign__c`" in told
+        assert "permission set Read" in told
+        after = {row["deal_id"]: row["lead_source"] for row in desk.stored("deals")}
+        lost = {deal for deal in before if after[deal] != before[deal]}
+        assert saved in lost
+        assert {after[deal] for deal in lost} == {None}
+        assert len(lost) < 5, "only what was saved again, or shortly before the load, is read"
+    org(twin).hidden = set()
+    caplog.clear()
+    fresh = ApiDesk(tmp_path / "fresh", twin)
+    fresh.ingest(LOADED_AT + timedelta(hours=3))
+    after = {row["deal_id"]: row["lead_source"] for row in fresh.stored("deals")}
+    assert after == {**before, saved: "Fair"}
+    assert "may not see" not in caplog.text
 
 
 def test_a_page_that_repeats_ends_the_load_and_keeps_the_last_one(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import ibis
@@ -11,6 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from salesops_ml.crm.crm_narrow import narrowed
+from salesops_ml.crm.landing import changes_since, land, landed_number, landed_tables
+from salesops_ml.crm.landing_run import Feed
+from salesops_ml.crm.tryton_mapping import SHAPE
 from salesops_ml.crm.tryton_related import (
     activities_of,
     products_over_time,
@@ -20,6 +25,7 @@ from salesops_ml.crm.tryton_related import (
 from salesops_ml.crm.vendor_rows import Rows
 
 START = datetime(2026, 1, 1)
+LINE = ("id", "opportunity", "modified", "create_date", "product")
 Save = tuple[int, int, str | None, int | None, bool]
 """Line, hour, product, sequence, and whether it is there still."""
 
@@ -153,3 +159,34 @@ def test_what_people_hung_on_a_deal_that_stands_is_an_activity(names: list[str])
     assert sorted(found["activity_id"]) == sorted(f"{kinds[name]} 1" for name in names)
     assert set(found["rep_id"]) == {"5"}
     assert set(found["at"]) == {pd.Timestamp("2026-03-02 09:00")}
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_line_that_leaves_its_opportunity_touches_both(tmp_path: Path, there: bool) -> None:
+    """Moved or deleted: what it was before is of the part, though the new row does not name it."""
+    deals = [{"id": str(n)} for n in range(40)]
+    saves: list[list[Any]] = [
+        ["1", "7", "2026-01-01T00:00:00", "2026-01-01", "1"],
+        ["2", "8", "2026-01-01T00:00:00", "2026-01-01", "1"],
+    ]
+    path = tmp_path / "w.landing.duckdb"
+
+    def load() -> None:
+        rows = [dict(zip(LINE, save, strict=True)) for save in saves]
+        feeds = [
+            Feed("opportunities", ("id",), lambda _: [deals]),
+            Feed("lines", ("id", "modified"), lambda _: [rows], cursor="modified"),
+        ]
+        land(feeds, path, origin="x", place="x")
+
+    load()
+    before = landed_number(path)
+    saves.append(["1", "9" if there else None, "2026-01-02T00:00:00",
+                  "2026-01-01" if there else None, "1"])  # fmt: skip
+    load()
+    with landed_tables(path) as tables:
+        part = narrowed(tables, SHAPE, changes_since(path, before), since=before)
+        assert part is not None
+        assert part.deals == (["7", "9"] if there else ["7"])
+        kept = part.tables["lines"].order_by("modified").to_pyarrow().to_pylist()
+    assert [(row["id"], row["opportunity"]) for row in kept] == [("1", "7"), ("1", saves[-1][1])]

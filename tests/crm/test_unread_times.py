@@ -36,7 +36,8 @@ from tests.crm.test_vendor_mappings import tables
 
 SPOILED = {
     "salesforce": [("OpportunityHistory", "OpportunityId", "CreatedDate", {}),
-                   ("OpportunityFieldHistory", "OpportunityId", "CreatedDate", {"Field": "Owner"})],
+                   ("OpportunityFieldHistory", "OpportunityId", "CreatedDate", {"Field": "Owner"}),
+                   ("OpportunityFieldHistory", "OpportunityId", "CreatedDate", {"Field": "created"})],
     "hubspot": [("deal_property_history", "deal_id", "timestamp", {"name": "dealstage"}),
                 ("deal_property_history", "deal_id", "timestamp", {"name": "amount"})],
 }  # fmt: skip
@@ -51,9 +52,10 @@ def spoiled(vendor: str, rows: dict[str, list[dict[str, Any]]]) -> dict[str, lis
         row = next(
             row for row in rows[table]
             if row[deal] in live and also.items() <= row.items()
-            and (vendor != "salesforce" or "Field" not in row or row["NewValue"][:3] == "005")
+            and (row.get("Field") != "Owner" or row["NewValue"][:3] == "005")
         )  # fmt: skip
-        again = {**row, time: SOON} | ({"Id": f"SPOILED-{table}"} if "Id" in row else {})
+        spoiled_id = f"SPOILED-{table}-{row.get('Field')}"
+        again = {**row, time: SOON} | ({"Id": spoiled_id} if "Id" in row else {})
         rows[table].append(again)
         found.setdefault(table, []).append(again)
     return found
@@ -82,6 +84,7 @@ def test_full_and_incremental_loads_tell_the_same_rejects(tmp_path: Path, vendor
     fresh.sync(rows)
     fresh.ingest(at)
     told = [row for row in grown.everything()["rejects"] if row["value"] == SOON]
+    assert len(told) == {"salesforce": 6, "hubspot": 2}[vendor]
     time = squashed(SPOILED[vendor][0][2])
     assert {(row["table"], squashed(row["column"])) for row in told} == {
         ("stage_events", time), ("deal_changes", time),

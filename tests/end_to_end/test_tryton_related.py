@@ -204,6 +204,27 @@ def test_products_quotes_and_notes_load_by_load_and_at_once(
     ]  # fmt: skip
 
 
+def test_a_line_moved_to_another_opportunity_ends_at_the_first(
+    world: TrytonWorld, tmp_path: Path
+) -> None:
+    bit, fresh = tmp_path / "bit", tmp_path / "fresh"
+    with session(world):
+        edits = Edits()
+        edits.second.lines.new(product=edits.printer, quantity=1.0)
+        edits.second.save()
+    second, third = str(edits.second.id), str(edits.third.id)
+    load(world, bit)
+    with session(world):
+        (line,) = edits.get("sale.opportunity.line").find([("opportunity", "=", int(second))])
+        line.opportunity = edits.third
+        line.save()
+    loaded, once = load(world, bit), load(world, fresh)
+    for name in TABLES:
+        assert loaded.get(name) == once.get(name), name
+    products = {row["deal_id"]: row["product"] for row in loaded["deals"]}
+    assert (products[second], products[third]) == (None, "Printer")
+
+
 def test_told_by_our_module_or_found_out_moment_by_moment_the_history_is_one(
     world: TrytonWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
