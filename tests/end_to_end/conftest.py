@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.end_to_end.ready_commands import ready_command
+from tests.ready_commands import ready_command
 
 SALESOPS = Path(sys.executable).with_name("salesops")
 CONFIG = {

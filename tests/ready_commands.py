@@ -21,10 +21,10 @@ from typing import Any, NoReturn
 IMPORTED = (
     "salesops_ml.cli", "salesops_ml.app.commands", "salesops_ml.app.deployment",
     "salesops_ml.app.leaders", "salesops_ml.app.time_machine", "salesops_ml.app.tuning",
-    "salesops_ml.app.write_back", "salesops_ml.mining.run", "ibis.backends.duckdb", "mlflow",
-    "lightgbm", "sqlalchemy",
+    "salesops_ml.app.write_back", "salesops_ml.mining.run", "ibis.backends.duckdb", "lightgbm",
+    "sqlalchemy",
 )  # fmt: skip
-"""Of the library and of others; never `pipelines`, which each workspace has of its own."""
+"""Beside MLflow; never `pipelines`, which each workspace has of its own."""
 
 
 def ready_command(
@@ -64,6 +64,7 @@ def _serve() -> None:
     """Fork for each line that is read; answer with the exit code."""
     for name in IMPORTED:
         importlib.import_module(name)
+    importlib.import_module("salesops_ml.registry.tracking").mlflow_module()
     gc.freeze()
     for line in sys.stdin:
         child = os.fork()
