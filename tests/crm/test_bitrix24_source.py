@@ -422,7 +422,7 @@ def test_reading_waits_before_a_method_is_closed_to_the_whole_company(twin: Twin
         told = Bitrix24Source.model_validate(
             connection(server.url, burst=10_000, calls_a_second=100)
         )
-        reader = Portal(told, clock=clock)
+        reader = Portal(told, clock=clock, timeout=60 * clock.factor)
         rows = [row for page in reader.pages("crm.activity.list", {}, key="ID") for row in page]
     assert [int(row["ID"]) for row in rows] == sorted(portal.tables["activities"].rows)
     assert portal.closed_calls == 0
