@@ -20,14 +20,16 @@ from tests.models.conftest import Company
 
 @pytest.fixture(scope="module")
 def rough(company: Company) -> Company:
-    """The company with a model of fewer rows and trees, for what holds of a model of any size."""
+    """A third of the deals and a model of them, for what holds of a model of any size."""
+    some = company.data["deal_id"].drop_duplicates().sample(700, random_state=2)
+    data = company.data[company.data["deal_id"].isin(some)]
     less = {"trees": 10, "max_period_rows": 6_000, "max_classifier_rows": 3_000}
     models = company.settings.models.model_copy(update=less)
     settings = company.settings.model_copy(update={"models": models})
-    model = fit_deal_scores(
-        company.data, company.block, company.borders, spec=company.spec, settings=settings
-    )
-    return replace(company, settings=settings, model=model)
+    block = company.block[data.index]
+    model = fit_deal_scores(data, block, company.borders, spec=company.spec, settings=settings)
+    assert not isinstance(model.timing, HazardTable)
+    return replace(company, data=data, block=block, settings=settings, model=model)
 
 
 def test_win_lose_and_stay_open_make_one(company: Company) -> None:
