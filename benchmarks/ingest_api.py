@@ -72,7 +72,7 @@ VENDORS = {
 }  # fmt: skip
 
 
-def serve(name: str, deals: int, pipe: Connection) -> None:
+def serve(name: str, deals: int, pipe: Connection, latency: float = 0.0) -> None:
     """The twin's process: state is asked for, and edits made, through the pipe."""
     import crm_edits
     from crm_desk import vendor_rows
@@ -84,7 +84,7 @@ def serve(name: str, deals: int, pipe: Connection) -> None:
     rows = vendor_rows(name, deals)
     there = plug.make_twin(rows)
     edits, draws = getattr(crm_edits, vendor.edits)(rows, 1), random.Random(1)
-    with TwinServer(there) as twin:
+    with TwinServer(there, latency=latency) as twin:
         pipe.send(twin.url)
         while (asked := pipe.recv()) != "end":
             if asked == "change":
@@ -105,12 +105,18 @@ def told(pipe: Connection, asked: str) -> Iterator[Any]:
         yield one
 
 
-def calls(url: str) -> int:
-    """The calls that the twin has seen."""
+def report(url: str) -> dict[str, Any]:
+    """What the twin has seen."""
     with urllib.request.urlopen(f"{url}/_twin/report") as answer:
-        report = json.load(answer)
-    assert report["above_limit"] == 0
-    return int(report["calls"])
+        told: dict[str, Any] = json.load(answer)
+    return told
+
+
+def calls(url: str) -> int:
+    """The calls that the twin has seen, none of them above its limit."""
+    told = report(url)
+    assert told["above_limit"] == 0
+    return int(told["calls"])
 
 
 def measure(name: str, deals: int) -> dict[str, Any]:

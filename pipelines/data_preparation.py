@@ -37,7 +37,10 @@ def run(job: Job) -> None:
 def load(job: Job) -> tuple[Prepared, FeatureSpec]:
     """What this phase left in the run folder."""
     spec = FeatureSpec.from_json(json.dumps(job.folder.read_json("feature_spec")))
-    return restore_prepared(job.folder.read_frame("dataset"), job.folder.read_json("borders")), spec
+    if job.prepared is None:
+        data, borders = job.folder.read_frame("dataset"), job.folder.read_json("borders")
+        job.prepared = restore_prepared(data, borders)
+    return job.prepared, spec
 
 
 def _write(job: Job, prepared: Prepared, spec: FeatureSpec) -> None:

@@ -79,13 +79,16 @@ def _score(job: Job) -> int:
     """Score the open deals; how many there are."""
     settings = job.settings
     with job.warehouse() as warehouse, job.progress.step("scores"):
-        scores, _ = steps.score_with_champion(warehouse, settings, as_of=job.as_of(warehouse))
+        scores, _ = steps.score_with_champion(
+            warehouse, settings, as_of=job.as_of(warehouse), looks=job.looks
+        )
         job.folder.write_frame("scores", scores)
         if job.folder.has("forecast.parquet"):
             job.folder.write_frame("forecast_change", _changed(job, warehouse))
         kpis = job.folder.read_frame("kpis")
         told = steps.kpis_by_model(warehouse, scores, settings, as_of=job.as_of(warehouse))
-        job.folder.write_frame("kpis", pd.concat([kpis, told], ignore_index=True))
+        if len(told):
+            job.folder.write_frame("kpis", pd.concat([kpis, told], ignore_index=True))
     return len(scores)
 
 
@@ -108,4 +111,6 @@ def _changed(job: Job, warehouse: Warehouse) -> pd.DataFrame:
     settings = job.settings
     model = DealScores.load(steps.model_folder(job.folder), threads=settings.threads)
     weights = RevenueModel.load(job.folder.folder("models/revenue_forecast")).weights
-    return last_week(warehouse, model, weights, settings, as_of=job.as_of(warehouse))
+    return last_week(
+        warehouse, model, weights, settings, as_of=job.as_of(warehouse), looks=job.looks
+    )

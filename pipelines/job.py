@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from salesops_ml.app.deal_model import Prepared
+from salesops_ml.app.open_looks import OpenLooks
 from salesops_ml.app.progress import Progress
 from salesops_ml.app.run_folder import RunFolder
 from salesops_ml.forecasts.submissions import with_submissions
@@ -18,12 +20,19 @@ from salesops_ml.warehouse import Warehouse
 
 @dataclass
 class Job:
-    """One run of the pipeline."""
+    """One run of the pipeline.
+
+    Attributes:
+        looks: the open deals of the days that the phases speak of, built once.
+        prepared: the data set as read from the run folder, once a phase has asked for it.
+    """
 
     settings: Settings
     folder: RunFolder
     progress: Progress
     started_at: datetime
+    looks: OpenLooks = field(default_factory=OpenLooks)
+    prepared: Prepared | None = None
 
     @contextmanager
     def warehouse(self) -> Iterator[Warehouse]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from pipelines import data_preparation
 from pipelines.job import Job
+from salesops_ml.app.changes import WEEK
 from salesops_ml.app.deal_model import Prepared, predict_test, train
 from salesops_ml.app.deployment import model_folder
 from salesops_ml.app.leaders import leader_answers
@@ -22,10 +23,10 @@ from salesops_ml.app.revenue import (
     scored_pipeline,
     usable_origins,
 )
-from salesops_ml.models import DealScores
+from salesops_ml.models import Curves, DealScores
 from salesops_ml.models.hazard_table import HazardTable
 from salesops_ml.settings import Settings
-from salesops_ml.snapshots import FeatureSpec, is_dated, open_deals
+from salesops_ml.snapshots import FeatureSpec, is_dated
 
 STEPS = (
     ("deal model", 30.0),
@@ -43,13 +44,16 @@ def run(job: Job) -> None:
         model.save(model_folder(job.folder))
         job.progress.say(f"deal model: {model.facts['calibration']}")
     with job.progress.step("test predictions"):
-        predictions, hazards = predict_test(prepared, model, job.settings)
+        curves = model.curves(prepared.data[prepared.block == "test"])
+        predictions, hazards = predict_test(prepared, model, job.settings, curves=curves)
         job.folder.write_frame("predictions", predictions)
         job.folder.write_frame("hazards", hazards)
-    _forecast(job, prepared, model, spec)
+    _forecast(job, prepared, model, spec, curves)
 
 
-def _forecast(job: Job, prepared: Prepared, model: DealScores, spec: FeatureSpec) -> None:
+def _forecast(
+    job: Job, prepared: Prepared, model: DealScores, spec: FeatureSpec, curves: Curves
+) -> None:
     from salesops_ml.forecasts.backtest import default_origins, replay_revenue
     from salesops_ml.forecasts.combine import learn_weights
     from salesops_ml.forecasts.history import read_history
@@ -65,16 +69,19 @@ def _forecast(job: Job, prepared: Prepared, model: DealScores, spec: FeatureSpec
             origins = default_origins(as_of=as_of, settings=settings)
             origins = usable_origins(warehouse, origins)
             plain = isinstance(model.timing, HazardTable)
+            # The days of all that follows at once: many cost hardly more than one.
+            job.looks.on(warehouse, spec, [*origins, as_of - WEEK, as_of])
             scorer = past_scorer(
-                warehouse, prepared.data, spec, settings, origins=origins, plain=plain
-            )
+                warehouse, prepared.data, spec, settings, origins=origins, plain=plain,
+                looks=job.looks,
+            )  # fmt: skip
             record = replay_revenue(
                 warehouse, scorer, origins=origins, settings=settings, as_of=as_of
             )
             job.folder.write_frame("forecast_backtest", record.main)
         with job.progress.step("forecast"):
-            deals = open_deals(warehouse, spec, as_of=as_of)
-            money = held_out_money(model, prepared.data, prepared.block, as_of=as_of)
+            (deals,) = job.looks.on(warehouse, spec, [as_of])
+            money = held_out_money(model, prepared.data, prepared.block, as_of=as_of, curves=curves)
             pipeline = scored_pipeline(deals, model.curves(deals), as_of=as_of, money=money)
             learned = learn_weights(record.main, shock=settings.forecast.shock, trees=record.trees)
             weights = replace(learned, money=money)

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed, 2 bad usage or configuration, 3 a gate said no.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -44,6 +45,9 @@ INTERRUPTED = 130
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; errors of ours are told in a sentence, with their exit code."""
+    # Threads of the linear algebra spin while they wait: on a busy machine that costs ten times what
+    # they save, for the products here are small. Read when numpy is first imported, thus here.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         app(args=arguments, standalone_mode=True)
     except SalesOpsError as error:

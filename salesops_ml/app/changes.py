@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import pandas as pd
 
+from salesops_ml.app.open_looks import OpenLooks
 from salesops_ml.app.revenue import scored_pipeline, usable_origins
 from salesops_ml.errors import UsageError
 from salesops_ml.forecasts.combine import Weights
@@ -18,7 +19,6 @@ from salesops_ml.forecasts.waterfall import pipeline_waterfall
 from salesops_ml.models import DealScores
 from salesops_ml.periods import Period
 from salesops_ml.settings import Company, Settings
-from salesops_ml.snapshots import open_deals_on
 from salesops_ml.warehouse import Warehouse
 
 WEEK = timedelta(days=7)
@@ -35,6 +35,7 @@ def change_since(
     since: datetime,
     as_of: datetime,
     periods: Sequence[str] | None = None,
+    looks: OpenLooks | None = None,
 ) -> pd.DataFrame:
     """Why the forecast of `as_of` is not that of `since`: `forecast_change` of the two.
 
@@ -43,6 +44,7 @@ def change_since(
 
     Args:
         periods: labels; by default the month and the quarter of `since`, and the quarter after it.
+        looks: where the looks at open deals are remembered.
 
     Raises:
         UsageError: `since` is not before `as_of`, nothing was known by then, or a period was not
@@ -55,7 +57,8 @@ def change_since(
             f"nothing had been won and lost by {since:%Y-%m-%d}, so nothing was forecast then; give a"
             " later day"
         )
-    seen = open_deals_on(warehouse, deal_model.spec, [since, as_of])
+    moments = [since, as_of]
+    seen = (looks or OpenLooks()).on(warehouse, deal_model.spec, moments)
     before, after = (
         ForecastDay.made(
             warehouse,
@@ -64,8 +67,7 @@ def change_since(
             settings=settings,
             weights=weights,
         )
-        for moment in (since, as_of)
-        for deals in [seen[seen["as_of"] == pd.Timestamp(moment)].reset_index(drop=True)]
+        for moment, deals in zip(moments, seen, strict=True)
     )
     view = before.model.view
     usual = [period.label for period in (view.months[0], *view.quarters[:2])]
@@ -79,12 +81,15 @@ def last_week(
     settings: Settings,
     *,
     as_of: datetime,
+    looks: OpenLooks | None = None,
 ) -> pd.DataFrame:
     """`change_since` a week before, with that day as `since`; empty where nothing was known by then."""
     since = as_of - WEEK
     if not usable_origins(warehouse, [since]):
         return pd.DataFrame()
-    told = change_since(warehouse, deal_model, weights, settings, since=since, as_of=as_of)
+    told = change_since(
+        warehouse, deal_model, weights, settings, since=since, as_of=as_of, looks=looks
+    )
     return told.assign(since=since)
 
 

@@ -93,13 +93,21 @@ def train(prepared: Prepared, spec: FeatureSpec, settings: Settings) -> DealScor
 
 
 def predict_test(
-    prepared: Prepared, model: DealScores, settings: Settings
+    prepared: Prepared, model: DealScores, settings: Settings, *, curves: Curves | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """predictions.parquet (ours and every baseline, long) and hazards.parquet for the test rows."""
+    """predictions.parquet (ours and every baseline, long) and hazards.parquet for the test rows.
+
+    Args:
+        model: trained on the other blocks of `prepared`.
+        curves: what it says of the test rows, where that is at hand.
+    """
     test = prepared.data[prepared.block == "test"]
-    curves = model.curves(test)
+    curves = model.curves(test) if curves is None else curves
     said = {OURS: scores_from(curves, test.index, model.interval)}
-    said |= baseline_scores(prepared.data, prepared.block, prepared.borders, settings=settings)
+    said |= baseline_scores(
+        prepared.data, prepared.block, prepared.borders, settings=settings,
+        logistic=model.voices.logistic,
+    )  # fmt: skip
     key = test[["deal_id", "as_of"]]
     long = [key.join(scores).assign(model=name) for name, scores in said.items()]
     predictions = pd.concat(long, ignore_index=True)

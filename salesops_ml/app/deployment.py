@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 
+from salesops_ml.app.open_looks import OpenLooks
 from salesops_ml.app.run_folder import RunFolder
-from salesops_ml.kpis import compute_kpis, recent_periods
+from salesops_ml.kpis import model_kpis, recent_periods
 from salesops_ml.models import DealScores
 from salesops_ml.registry import (
     LoggedModel,
@@ -24,7 +25,6 @@ from salesops_ml.registry import (
 )
 from salesops_ml.scoring import score_open_deals
 from salesops_ml.settings import Settings
-from salesops_ml.snapshots import open_deals
 from salesops_ml.snapshots.features import CONTEXT
 from salesops_ml.snapshots.visible import KEY
 from salesops_ml.warehouse import Warehouse
@@ -86,12 +86,16 @@ def promote_versions(
 
 
 def score_with_champion(
-    warehouse: Warehouse, settings: Settings, *, as_of: datetime
+    warehouse: Warehouse, settings: Settings, *, as_of: datetime, looks: OpenLooks | None = None
 ) -> tuple[pd.DataFrame, DealScores]:
-    """Tonight's scores of every open deal by the champion, and the champion."""
+    """Tonight's scores of every open deal by the champion, and the champion.
+
+    Args:
+        looks: where the looks at open deals are remembered.
+    """
     champion = load_champion(settings, settings.registry.deal_model)
     model: DealScores = champion.model
-    deals = open_deals(warehouse, model.spec, as_of=as_of)
+    (deals,) = (looks or OpenLooks()).on(warehouse, model.spec, [as_of])
     scores = score_open_deals(
         deals, model, as_of=as_of, model_version=champion.label, bands=settings.write_back.bands
     )
@@ -110,11 +114,8 @@ def kpis_by_model(
 ) -> pd.DataFrame:
     """The KPIs that need a model's probabilities, for the periods that `as_of` lies in."""
     now = [period for period in recent_periods(as_of, settings) if period.end > as_of.date()]
-    told = compute_kpis(
-        warehouse, as_of=as_of, settings=settings, probabilities=scores[["deal_id", "p_win"]],
-        periods=now,
-    )  # fmt: skip
-    return told[told["metric"].astype(str).str.startswith("weighted_pipeline_model")]
+    chances = scores[["deal_id", "p_win"]]
+    return model_kpis(warehouse, chances, as_of=as_of, settings=settings, periods=now)
 
 
 def model_folder(folder: RunFolder) -> Path:

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from salesops_ml.app.win_corrections import (
+    SPANS,
     corrected,
     days_to_quarter_end,
     learn_corrections,
@@ -72,7 +73,9 @@ def fit_past_pipeline(
     judge = _some(np.flatnonzero(aside), LOOKS // 2, settings.seed)
     hazards = _fit(frame.iloc[learn], labels.iloc[learn], settings)
     wide = _some(np.arange(len(frame)), RUSH_LOOKS, settings.seed)
-    rush = rush_factors(hazards.curves(frame.iloc[wide]), frame.iloc[wide], labels.iloc[wide])
+    looks = frame.iloc[wide]
+    soon = hazards.curves(looks, until=SPANS[0])  # the rush is counted there alone
+    rush = rush_factors(soon, looks, labels.iloc[wide])
     held = frame.iloc[judge]
     factors = learn_corrections(hazards.curves(held), held, labels.iloc[judge], rush=rush)
     return PastPipeline(hazards, factors)

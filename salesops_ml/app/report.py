@@ -15,6 +15,7 @@ from salesops_ml.app.report_headline import build_headline
 from salesops_ml.app.report_kpis import build_kpis
 from salesops_ml.app.report_leaders import build_leaders
 from salesops_ml.app.report_method import build_method
+from salesops_ml.app.report_parts import whole
 from salesops_ml.app.report_pipeline import build_pipeline
 from salesops_ml.app.report_trees import build_trees
 from salesops_ml.app.report_trust import build_trust
@@ -43,13 +44,15 @@ def render(folder: RunFolder) -> str:
 
 def page_environment() -> Environment:
     """How pages are made of templates: everything is escaped, and a name without a value is an error."""
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("salesops_ml.app"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
+    environment.filters["whole"] = whole
+    return environment
 
 
 def _sections(files: RunFiles) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cached_property
@@ -22,11 +23,11 @@ class RunFiles:
 
     folder: RunFolder
 
-    def frame(self, name: str) -> pd.DataFrame:
-        """The frame `<name>.parquet`; one without columns where there is none."""
+    def frame(self, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """The frame `<name>.parquet`, or some of its columns; an empty one where it is not there."""
         if not self.folder.has(f"{name}.parquet"):
             return pd.DataFrame()
-        return self.folder.read_frame(name)
+        return self.folder.read_frame(name, columns)
 
     def values(self, name: str) -> dict[str, Any]:
         """The values of `<name>.json`; none where there is no such file."""
@@ -78,9 +79,8 @@ class RunFiles:
     @cached_property
     def dataset(self) -> pd.DataFrame:
         """The columns of dataset.parquet that tell which time it covers."""
-        found = self.frame("dataset")
         asked = ("deal_id", "as_of", "days_observed", "created_at", "split", "outcome")
-        return found[[name for name in asked if name in found.columns]]
+        return self.frame("dataset", asked)
 
     @cached_property
     def as_of(self) -> datetime | None:

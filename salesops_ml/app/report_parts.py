@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from salesops_ml.figures.style import NARROW, WIDE
 from salesops_ml.figures.svg import svg, themed
+
+_HYPHENED = re.compile(r"(?=[\w-]*\d)\w+(?:-\w+)+")
+"""Words of parts joined by hyphens, with a digit somewhere."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,16 @@ def picture(
         for kind, width in zip(("wide", "narrow"), widths, strict=True)
     )
     return Picture(wide, narrow, caption, shape)
+
+
+def whole(text: object) -> Markup:
+    """The text, escaped, whose ids and dates do not break at their hyphens.
+
+    Example:
+        >>> whole("Begin with D-018805 & co.")
+        Markup('Begin with <span class="whole">D-018805</span> &amp; co.')
+    """
+    return Markup(_HYPHENED.sub(r'<span class="whole">\g<0></span>', str(escape(text))))
 
 
 def listed(parts: Sequence[str], *, last: str = "and") -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from salesops_ml.app.open_looks import OpenLooks
 from salesops_ml.app.past_pipeline import PastPipeline, fit_past_pipeline
 from salesops_ml.app.win_corrections import corrected, days_to_quarter_end, learn_corrections
 from salesops_ml.evaluation.splits import labels_at
@@ -25,10 +25,11 @@ from salesops_ml.kpis.quota import node_quotas
 from salesops_ml.models import Curves, DealScores
 from salesops_ml.models.hazard_table import HazardTable
 from salesops_ml.models.rehearsal import LEAST_OUTCOMES, fewest_outcomes
+from salesops_ml.models.side_by_side import AT_ONCE, side_by_side
 from salesops_ml.models.voices import fit_table
 from salesops_ml.periods import Grain
 from salesops_ml.settings import Settings
-from salesops_ml.snapshots import FeatureSpec, open_deals_on
+from salesops_ml.snapshots import FeatureSpec
 from salesops_ml.snapshots.closings import closings
 from salesops_ml.warehouse import Warehouse
 
@@ -54,7 +55,12 @@ def scored_pipeline(
 
 
 def held_out_money(
-    model: DealScores, data: pd.DataFrame, block: pd.Series[str], *, as_of: datetime
+    model: DealScores,
+    data: pd.DataFrame,
+    block: pd.Series[str],
+    *,
+    as_of: datetime,
+    curves: Curves | None = None,
 ) -> tuple[float, ...]:
     """Money won over money promised, on the looks that the deal model has not learned from.
 
@@ -63,14 +69,18 @@ def held_out_money(
 
     Args:
         data: every look with its outcome; `block`: which part each belongs to.
+        curves: what the model says of the test rows, where that is at hand.
 
     Returns:
         Factors as `learn_corrections` gives them; none where no look was held out.
     """
-    held = data[(block == "test").to_numpy() & (data["as_of"] < pd.Timestamp(as_of)).to_numpy()]
+    test = data[(block == "test").to_numpy()]
+    before = (test["as_of"] < pd.Timestamp(as_of)).to_numpy()
+    held = test[before]
     if held.empty:
         return ()
-    factors = learn_corrections(model.curves(held), held, labels_at(held, as_of))
+    told = model.curves(held) if curves is None else curves.take(before)
+    factors = learn_corrections(told, held, labels_at(held, as_of))
     return tuple(float(factor) for factor in factors)
 
 
@@ -82,27 +92,37 @@ def past_scorer(
     *,
     origins: Sequence[datetime],
     plain: bool = False,
+    looks: OpenLooks | None = None,
 ) -> Callable[[datetime], ScoredPipeline]:
     """Scores the deals open on each of `origins` with hazards learned from what was known then.
 
-    Days within four weeks share one fit, that of the first of them.
+    Days within four weeks share one fit, that of the first of them. Asked in the order of the days, as
+    a replay does, the fits of two days are made side by side, and no more are kept.
 
     Args:
         data: every look with its outcome (`snapshots.build_dataset`).
         spec: which features the looks have.
         plain: whether the table of stage and age is asked instead, as where no model beats it.
+        looks: where the looks at open deals are remembered.
     """
-    seen = open_deals_on(warehouse, spec, origins)
+    seen = dict(zip(origins, (looks or OpenLooks()).on(warehouse, spec, origins), strict=True))
     fitted = fitting_days(origins)
+    days = sorted(set(fitted.values()))
+    models: dict[datetime, PastPipeline | HazardTable] = {}
 
-    @lru_cache(maxsize=1)
     def fit(day: datetime) -> PastPipeline | HazardTable:
-        return _fit_then(data, settings, day, plain)
+        if day not in models:
+            place = days.index(day)
+            models.clear()
+            with side_by_side(settings.threads) as start:
+                ahead = days[place : place + AT_ONCE]
+                made = [start(_fit_then, data, settings, one, plain) for one in ahead]
+                models.update(zip(ahead, (one.result() for one in made), strict=True))
+        return models[day]
 
     def score(origin: datetime) -> ScoredPipeline:
-        deals = seen[seen["as_of"] == pd.Timestamp(origin)].reset_index(drop=True)
-        curves = fit(fitted[origin]).curves(deals)
-        return scored_pipeline(deals, curves, as_of=origin)
+        curves = fit(fitted[origin]).curves(seen[origin])
+        return scored_pipeline(seen[origin], curves, as_of=origin)
 
     return score
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from salesops_ml.errors import DataError, UsageError
 
@@ -37,10 +38,18 @@ class RunFolder:
         """A frame as `<name>.parquet`."""
         frame.to_parquet(self.path / f"{name}.parquet", index=False)
 
-    def read_frame(self, name: str) -> pd.DataFrame:
-        """The frame `<name>.parquet`; `DataError` names the phase that makes it."""
+    def read_frame(self, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """The frame `<name>.parquet`; `DataError` names the phase that makes it.
+
+        Args:
+            columns: those to read, where they are there; all by default.
+        """
         self._must_have(f"{name}.parquet")
-        return pd.read_parquet(self.path / f"{name}.parquet")
+        path = self.path / f"{name}.parquet"
+        if columns is None:
+            return pd.read_parquet(path)
+        there = set(pq.read_schema(path).names)
+        return pd.read_parquet(path, columns=[one for one in columns if one in there])
 
     def write_json(self, name: str, value: Any) -> None:
         """Plain values as `<name>.json`; numbers that are not numbers become null."""

@@ -85,7 +85,7 @@ def rush_factors(curves: Curves, looks: pd.DataFrame, labels: pd.DataFrame) -> F
     They move wins within a quarter and leave their number to the spans.
 
     Args:
-        curves: of the looks.
+        curves: of the looks; only their days up to the first of `SPANS` are read.
         looks: with `f_days_to_quarter_end`; without it every factor is 1.
         labels: what became of them.
     """

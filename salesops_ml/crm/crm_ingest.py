@@ -20,8 +20,8 @@ import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
 
-from salesops_ml.crm.crm_narrow import Narrowed, narrowed
-from salesops_ml.crm.crm_update import LANDED_MARK, write_part
+from salesops_ml.crm.crm_narrow import ACTIVITIES, Narrowed, narrowed
+from salesops_ml.crm.crm_update import LANDED_MARK, stands_as_before, write_part
 from salesops_ml.crm.deal_daily import (
     TAKEN_AT,
     book_folder,
@@ -66,19 +66,25 @@ def ingest_crm(
     mapping = _mapping_digest(settings, source)
     around = _around(settings, ingested_at)
     with landed_tables(landing_path(settings.warehouse)) as tables:
-        mark = _mark(settings.warehouse, mapping)
-        part = None
+        mark = _mark(settings.warehouse, mapping, landed.identity)
         if mark is not None:
             counts = changes_since(landing_path(settings.warehouse), mark)
             if not any(counts.values()) and _photographed(settings, ingested_at):
                 return False
-            part = narrowed(tables, vendor.shape(source), counts, since=mark)
-        if part is not None:
-            changed = _in_part(settings, source, vendor, tables, part, around, ingested_at, landed)
-            if changed is not None:
-                return changed
+            for same_deals in (True, False):
+                part = narrowed(
+                    tables, vendor.shape(source), counts, since=mark, same_deals=same_deals
+                )
+                if part is None:
+                    break
+                changed = _in_part(
+                    settings, source, vendor, tables, part, around, ingested_at, landed
+                )
+                if changed is not None:
+                    return changed
         whole = _whole(settings, source, vendor, tables, around, ingested_at)
-    book = {LANDED_MARK: pa.table({"number": [landed.number]})}
+    mark_now = {"number": [landed.number], "identity": [landed.identity]}
+    book = {LANDED_MARK: pa.table(mark_now)}
     return publish(
         settings.warehouse, whole, ingested_at=ingested_at, landing=Landing(mapping, book)
     )
@@ -155,7 +161,7 @@ def _in_part(
     at: datetime,
     landed: Landed,
 ) -> bool | None:
-    """Only the deals of `part` mapped and put in place; None where all must be mapped after all."""
+    """Only the deals of `part` mapped and put in place; None where more must be mapped after all."""
     folder = book_folder(settings.warehouse)
     mapped = vendor.mapping(part.tables, source, around)
     wanted = {name: table for name, table in mapped.items() if name not in part.untouched}
@@ -167,6 +173,8 @@ def _in_part(
         tracked = vendor.tracked(tables, source)
         done = _completed(draft, kept(folder, deals=part.deals), tracked, settings)
     except SourceError:
+        return None
+    if ACTIVITIES in part.untouched and not stands_as_before(settings.warehouse, done, part):
         return None
     return write_part(settings.warehouse, done, part, today=today.drop_columns([TAKEN_AT]),
                       at=at, number=landed.number)  # fmt: skip
@@ -198,7 +206,7 @@ def _mapping_digest(settings: Settings, source: CrmSource) -> str:
     return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
 
-def _mark(warehouse: str, mapping: str) -> int | None:
+def _mark(warehouse: str, mapping: str, identity: str) -> int | None:
     """The load that the warehouse was mapped from; None where it must be mapped anew."""
     path: Path = database_path(warehouse)
     if not path.exists():
@@ -207,7 +215,8 @@ def _mark(warehouse: str, mapping: str) -> int | None:
         before = opened.landing()
     if before is None or before.source != mapping or LANDED_MARK not in before.tables:
         return None
-    return int(before.tables[LANDED_MARK]["number"][0].as_py())
+    (mark,) = before.tables[LANDED_MARK].to_pylist()
+    return int(mark["number"]) if mark.get("identity") == identity else None
 
 
 def _no_deals(source: CrmSource) -> str:

@@ -18,6 +18,7 @@ from salesops_ml.crm.landing_book import DATASET, LOAD, squashed
 from salesops_ml.crm.vendor_rows import landed_rows
 from salesops_ml.crm.vendors import Link, Shape
 
+ACTIVITIES = "activities"
 _LARGEST_SHARE = 0.2
 _MOST_ROUNDS = 20
 
@@ -30,7 +31,8 @@ class Narrowed:
         tables: landed tables, those that belong to deals with the rows of these deals alone.
         deals: ids of the deals, gone ones among them.
         own: canonical table -> ids of its rows that changed, whatever deal they belong to.
-        untouched: canonical tables that did not change, and need not be computed.
+        untouched: canonical tables that did not change, and need not be computed: of activities this
+            holds only where the same deals stand as before.
     """
 
     tables: dict[str, ir.Table]
@@ -40,7 +42,12 @@ class Narrowed:
 
 
 def narrowed(
-    tables: Mapping[str, ir.Table], shape: Shape, counts: Mapping[str, int], *, since: int
+    tables: Mapping[str, ir.Table],
+    shape: Shape,
+    counts: Mapping[str, int],
+    *,
+    since: int,
+    same_deals: bool = False,
 ) -> Narrowed | None:
     """The part of a landing that later loads than `since` touch; None where that may be all of it.
 
@@ -49,6 +56,7 @@ def narrowed(
         shape: which of them belong to deals.
         counts: rows that these loads changed, by table.
         since: the load that is mapped already.
+        same_deals: whether the deals that stand are taken to be those that stood.
     """
     moved = {squashed(name) for name, count in counts.items() if count}
     of_deals = {squashed(name) for name in (*shape.deals, *shape.links)}
@@ -60,8 +68,19 @@ def narrowed(
     if ids is None:
         return None
     own = {name: part.changed(sources, key) for name, (sources, key) in shape.own.items()}
-    still = frozenset({"accounts", "reps"} - {apart[name] for name in moved & apart.keys()})
-    return Narrowed(part.rows_of(ids), sorted(ids), own, still)
+    still = {"accounts", "reps"} - {apart[name] for name in moved & apart.keys()}
+    hanging = _activity_tables(shape)
+    if same_deals and hanging and not moved & (hanging | apart.keys()):
+        still.add(ACTIVITIES)
+    chosen = part.rows_of(ids, but=hanging if ACTIVITIES in still else frozenset())
+    return Narrowed(chosen, sorted(ids), own, frozenset(still))
+
+
+def _activity_tables(shape: Shape) -> frozenset[str]:
+    """The landed tables that activities, and nothing else, are made of."""
+    names, _ = shape.own.get(ACTIVITIES, ((), ""))
+    through = [shape.links[name].through for name in names if name in shape.links]
+    return frozenset(squashed(name) for name in (*names, *through))
 
 
 class _Part:
@@ -136,8 +155,8 @@ class _Part:
                 found |= self._values(f"SELECT {self._named(name, key)} {self._fresh(name)}")
         return sorted(found)
 
-    def rows_of(self, ids: set[str]) -> dict[str, ir.Table]:
-        """Each landed table with the rows that the chosen deals need."""
+    def rows_of(self, ids: set[str], *, but: frozenset[str]) -> dict[str, ir.Table]:
+        """Each landed table with the rows that the chosen deals need; those of `but` as they are."""
         self._choose(ids)
         keys = {squashed(name): column for name, column in self.shape.deals.items()}
         links = {squashed(name): link for name, link in self.shape.links.items()}
@@ -146,6 +165,8 @@ class _Part:
         done = dict(self.tables)
         for name in self.tables:
             short = squashed(name)
+            if short in but:
+                continue
             if short in shared:
                 link = shared[short]
                 where = f"{self._named(name, link.by)} IN ({self._shared(link)})"

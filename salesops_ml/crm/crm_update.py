@@ -18,16 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from salesops_ml.crm.crm_narrow import Narrowed
+from salesops_ml.crm.landed_draft import OF_DEALS, OWN_KEY
 from salesops_ml.crm.vendor_quotes import ANSWER
 from salesops_ml.errors import DataError
 from salesops_ml.schema import TABLES, CanonicalTables, conform
 from salesops_ml.warehouse import content_digest, database_path, workshop
 
 LANDED_MARK = "landed"
-_LARGEST_SHARE = 0.2
-_MOST_ROUNDS = 20
-_OF_DEALS = ("deals", "stage_events", "deal_changes", "deal_daily", "activities", "quotes")
-_OWN_KEY = {"activities": "activity_id", "quotes": "quote_id"}
 
 
 def write_part(
@@ -56,7 +53,7 @@ def write_part(
             with closing(duckdb.connect(str(fresh))) as raw:
                 raw.execute("BEGIN")
                 moved = [_put(raw, name, rows, done, part) for name, rows in done.tables.items()]
-                moved += [_gone(raw, name, done, part) for name in _OF_DEALS]
+                moved += [_gone(raw, name, done, part) for name in OF_DEALS]
                 moved += [_put_rejects(raw, done, part), _put_photograph(raw, today, part, at)]
                 if not any(moved):
                     return False
@@ -66,6 +63,15 @@ def write_part(
     except (OSError, duckdb.IOException) as error:
         raise DataError(f"{path}: cannot be written: {error}; check the folder's rights") from error
     return True
+
+
+def stands_as_before(url: str, done: CanonicalTables, part: Narrowed) -> bool:
+    """Whether of the part's deals just those stand that the warehouse holds."""
+    with closing(duckdb.connect(str(database_path(url)), read_only=True)) as raw:
+        rows = raw.execute(
+            f"SELECT deal_id FROM deals t WHERE {_of_part(raw, 'deals', part)}"
+        ).fetchall()
+    return {str(row[0]) for row in rows} == set(done.tables["deals"]["deal_id"].to_pylist())
 
 
 def _put(
@@ -78,20 +84,24 @@ def _put(
         raw.execute(f'CREATE TABLE "{name}" AS SELECT * FROM _fresh')
         raw.unregister("_fresh")
         return bool(fresh.num_rows)
-    where = _of_part(raw, name, part) if name in _OF_DEALS else _by_key(raw, name, fresh)
-    stands = raw.execute(f'SELECT * FROM "{name}" t WHERE {where}').to_arrow_table()
-    if bool(conform(name, stands, done.attributes).equals(fresh)):
+    where = _of_part(raw, name, part) if name in OF_DEALS else _by_key(raw, name, fresh)
+    stands = raw.execute(
+        f'SELECT *, t.rowid AS "@row" FROM "{name}" t WHERE {where}'
+    ).to_arrow_table()
+    if bool(conform(name, stands.drop_columns(["@row"]), done.attributes).equals(fresh)):
         return False
-    raw.execute(f'DELETE FROM "{name}" t WHERE {where}')
     raw.register("_fresh", fresh)
+    raw.register("_stale", stands.select(["@row"]))
+    raw.execute(f'DELETE FROM "{name}" t WHERE t.rowid IN (SELECT "@row" FROM _stale)')
     raw.execute(f'INSERT INTO "{name}" BY NAME SELECT * FROM _fresh')
+    raw.unregister("_stale")
     raw.unregister("_fresh")
     return True
 
 
 def _gone(raw: duckdb.DuckDBPyConnection, name: str, done: CanonicalTables, part: Narrowed) -> bool:
     """A table that the part has no rows of loses those of its deals."""
-    if name in done.tables or name not in _tables(raw):
+    if name in done.tables or name in part.untouched or name not in _tables(raw):
         return False
     where = _of_part(raw, name, part)
     row = raw.execute(f'SELECT count(*) FROM "{name}" t WHERE {where}').fetchone()
@@ -103,12 +113,12 @@ def _of_part(raw: duckdb.DuckDBPyConnection, name: str, part: Narrowed) -> str:
     """The condition that a row of table `name` is of the part."""
     raw.register("_deals", pa.table({"id": pa.array(part.deals, pa.string())}))
     near = "t.deal_id IN (SELECT id FROM _deals)"
-    if name not in _OWN_KEY:
+    if name not in OWN_KEY:
         return near
     own = part.own.get(name, [])
     ids = pa.array([*own, *(key + ANSWER for key in own if name == "quotes")], pa.string())
     raw.register(f"_own_{name}", pa.table({"id": ids}))
-    return f"({near} OR t.{_OWN_KEY[name]} IN (SELECT id FROM _own_{name}))"
+    return f"({near} OR t.{OWN_KEY[name]} IN (SELECT id FROM _own_{name}))"
 
 
 def _by_key(raw: duckdb.DuckDBPyConnection, name: str, fresh: pa.Table) -> str:
@@ -124,9 +134,11 @@ def _put_rejects(raw: duckdb.DuckDBPyConnection, done: CanonicalTables, part: Na
     fresh = conform("rejects", done.rejects)
     ids = [*part.deals, *(key for keys in part.own.values() for key in keys)]
     raw.register("_records", pa.table({"id": pa.array(ids, pa.string())}))
+    raw.register("_untouched", pa.table({"name": pa.array(sorted(part.untouched), pa.string())}))
     where = (
-        "regexp_extract(source, ' deal (.+)$', 1) IN (SELECT id FROM _records) "
-        "OR regexp_extract(reason, '^deal ([^:]+):', 1) IN (SELECT id FROM _records)"
+        "(regexp_extract(source, ' deal (.+)$', 1) IN (SELECT id FROM _records) "
+        "OR regexp_extract(reason, '^deal ([^:]+):', 1) IN (SELECT id FROM _records)) "
+        'AND "table" NOT IN (SELECT name FROM _untouched)'
     )
     stands = raw.execute(f"SELECT * FROM rejects WHERE {where}").to_arrow_table()
     raw.execute(f"DELETE FROM rejects WHERE {where}")

@@ -15,7 +15,7 @@ from salesops_ml.crm_settings import CrmSource
 from salesops_ml.schema import ARROW, REJECTS, TABLES
 
 OF_DEALS = ("deals", "stage_events", "deal_changes", "activities", "quotes", "deal_daily")
-_OWN_KEY = {"activities": "activity_id", "quotes": "quote_id"}
+OWN_KEY = {"activities": "activity_id", "quotes": "quote_id"}
 
 
 def draft_of(mapped: Mapping[str, ir.Table], source: CrmSource) -> Draft:
@@ -77,7 +77,7 @@ def _places(name: str, table: pa.Table, vendor: str) -> pa.Array:
     if name not in OF_DEALS:
         return pa.repeat(vendor, table.num_rows)
     ids = table["deal_id"]
-    if name in _OWN_KEY:
-        ids = pc.coalesce(ids, table[_OWN_KEY[name]])
+    if name in OWN_KEY:
+        ids = pc.coalesce(ids, table[OWN_KEY[name]])
     parts = [pa.scalar(vendor), pa.scalar("deal"), ids.cast(pa.string())]
     return pc.binary_join_element_wise(*parts, pa.scalar(" "))

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
@@ -53,12 +54,14 @@ class Landed:
         read: rows read, by table.
         changed: rows that are new, other than before, or newly deleted, by table.
         new_columns: columns that an earlier load had not seen, as `table.column`.
+        identity: which landing it is in; numbers of another one say nothing of this.
     """
 
     number: int
     read: dict[str, int]
     changed: dict[str, int]
     new_columns: tuple[str, ...]
+    identity: str = field(compare=False)
 
 
 def landing_path(warehouse: str) -> Path:
@@ -96,6 +99,7 @@ def land(
         earlier = stands if stands is not None and stands.book.origin == origin else None
         number = (stands.book.number if stands is not None else 0) + 1
         cursors = dict(earlier.book.cursors) if earlier is not None else {}
+        identity = earlier.book.identity if earlier is not None else uuid.uuid4().hex
         fresh = folder / "landing.duckdb"
         if earlier is not None:
             shutil.copyfile(path, fresh)
@@ -114,13 +118,13 @@ def land(
             new_rows = earlier is None or any(changed.values()) or seen != columns
             number -= 0 if new_rows else 1
             if new_rows or moved != cursors:
-                write_book(raw, Book(origin, number, moved))
+                write_book(raw, Book(origin, number, moved, identity))
             raw.execute("COMMIT")
         if new_rows or moved != cursors:
             os.replace(fresh, path)
     new = [f"{t}.{c}" for t, names in seen.items() if t in columns for c in names - columns[t]]
     read = {name: counter.rows for name, counter in counters.items()}
-    return Landed(number, read, changed, tuple(sorted(new)))
+    return Landed(number, read, changed, tuple(sorted(new)), identity)
 
 
 @contextmanager

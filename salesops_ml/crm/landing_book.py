@@ -27,11 +27,13 @@ class Book:
         origin: a digest of what is read from where.
         number: the last load.
         cursors: feed -> the highest cursor that landed; None where nothing has.
+        identity: which landing this is; one that starts from nothing is another.
     """
 
     origin: str
     number: int
     cursors: Mapping[str, Any]
+    identity: str
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def earlier_landing(path: Path) -> Iterator[Earlier | None]:
     raw = None
     try:
         raw = duckdb.connect(str(path), read_only=True)
-        row = raw.execute(f"SELECT origin, number, cursors FROM {_BOOK}").fetchone()
+        row = raw.execute(f"SELECT origin, number, cursors, identity FROM {_BOOK}").fetchone()
         columns = columns_of(raw)
     except duckdb.Error as error:
         if raw is not None:
@@ -74,16 +76,20 @@ def earlier_landing(path: Path) -> Iterator[Earlier | None]:
         raw.close()
 
 
-def _book(origin: str, number: int, cursors: str) -> Book:
+def _book(origin: str, number: int, cursors: str, identity: str) -> Book:
     back = {name: _back(kept) for name, kept in json.loads(cursors).items()}
-    return Book(origin, number, back)
+    return Book(origin, number, back, identity)
 
 
 def write_book(raw: duckdb.DuckDBPyConnection, book: Book) -> None:
     """Note the state in the landing's file."""
     cursors = json.dumps({name: _kept(cursor) for name, cursor in book.cursors.items()})
-    raw.execute(f"CREATE OR REPLACE TABLE {_BOOK} (origin VARCHAR, number BIGINT, cursors VARCHAR)")
-    raw.execute(f"INSERT INTO {_BOOK} VALUES (?, ?, ?)", [book.origin, book.number, cursors])
+    row = [book.origin, book.number, cursors, book.identity]
+    raw.execute(
+        f"CREATE OR REPLACE TABLE {_BOOK} "
+        "(origin VARCHAR, number BIGINT, cursors VARCHAR, identity VARCHAR)"
+    )
+    raw.execute(f"INSERT INTO {_BOOK} VALUES (?, ?, ?, ?)", row)
 
 
 def _kept(cursor: Any) -> Any:

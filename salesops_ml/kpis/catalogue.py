@@ -108,6 +108,21 @@ def compute_kpis(
     return _table(rows[~told.isin(missing)], settings, expected)
 
 
+def model_kpis(
+    warehouse: Warehouse,
+    probabilities: pd.DataFrame,
+    *,
+    as_of: datetime,
+    settings: Settings,
+    periods: Sequence[Period] | None = None,
+) -> pd.DataFrame:
+    """Those of `compute_kpis` that need a model's probabilities; no row where they cannot be told."""
+    if not {"win_rate", MODEL_METRIC}.isdisjoint(missing_metrics(warehouse, settings)):
+        return pd.DataFrame(columns=TABLE)
+    with Facts.known(warehouse, as_of=as_of, settings=settings, periods=periods) as facts:
+        return _table(model_weighted_pipeline(facts, probabilities), settings, {})
+
+
 def compute_kpi(
     name: str, warehouse: Warehouse, *, as_of: datetime, period: Period, settings: Settings
 ) -> pd.DataFrame:
@@ -215,4 +230,12 @@ def _target(metric: str, settings: Settings, expected: dict[str, float]) -> floa
     return float("nan") if found is None else float(found)
 
 
-__all__ = ["COLUMNS", "METRICS", "compute_kpi", "compute_kpis", "missing_metrics", "status_of"]
+__all__ = [
+    "COLUMNS",
+    "METRICS",
+    "compute_kpi",
+    "compute_kpis",
+    "missing_metrics",
+    "model_kpis",
+    "status_of",
+]

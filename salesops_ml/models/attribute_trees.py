@@ -17,6 +17,7 @@ from salesops_ml.evaluation.proper_scores import Flags
 from salesops_ml.models.attribute_table import RARE, Codes, Sheet
 from salesops_ml.models.boosting import import_lightgbm, load_text
 from salesops_ml.models.inner_folds import Places
+from salesops_ml.models.side_by_side import threads_now
 from salesops_ml.models.target_statistics import TargetStatistic, learn_all
 
 MOST_TREES = 1_000
@@ -143,7 +144,8 @@ def raw(booster: Any, matrix: Floats, threads: int) -> Floats:
     if len(matrix) == 0:
         return np.empty(0)
     held = np.ascontiguousarray(matrix[:, : booster.num_feature()])
-    return np.asarray(booster.predict(held, raw_score=True, num_threads=threads), dtype=float)
+    told = booster.predict(held, raw_score=True, num_threads=threads_now(threads))
+    return np.asarray(told, dtype=float)
 
 
 def columns_for(temper: Temper, design: Design, width: int) -> int:
@@ -211,7 +213,7 @@ def _parameters(temper: Temper, rows: int, *, seed: int, threads: int) -> dict[s
         "max_bin": 255,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": threads,
+        "num_threads": threads_now(threads),
         "seed": seed,
         "verbosity": -1,
     }

@@ -26,6 +26,7 @@ from salesops_ml.models.attribute_table import AttributeTable, Sheet
 from salesops_ml.models.attribute_trees import TEMPERS, Design, Grown, grow, has_pairs, raw
 from salesops_ml.models.boosting import load_text
 from salesops_ml.models.inner_folds import Places, both_sides, inner_folds
+from salesops_ml.models.side_by_side import threads_now
 from salesops_ml.models.spline_logistic import SplineLogistic
 from salesops_ml.models.target_statistics import TargetStatistic
 from salesops_ml.settings import Models
@@ -354,7 +355,7 @@ def _spread(design: Design, table: AttributeTable) -> Floats:
 def _shapley(booster: Any, matrix: Floats, spread: Floats, threads: int) -> Floats:
     width = booster.num_feature()
     held = np.ascontiguousarray(matrix[:, :width])
-    values = booster.predict(held, pred_contrib=True, num_threads=threads)
+    values = booster.predict(held, pred_contrib=True, num_threads=threads_now(threads))
     return np.column_stack([values[:, :-1] @ spread[:width], values[:, -1]])
 
 

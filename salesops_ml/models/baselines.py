@@ -21,11 +21,19 @@ from salesops_ml.settings import Settings
 
 
 def baseline_scores(
-    data: pd.DataFrame, block: pd.Series, borders: Borders | None, *, settings: Settings
+    data: pd.DataFrame,
+    block: pd.Series,
+    borders: Borders | None,
+    *,
+    settings: Settings,
+    logistic: LogisticWin | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Published scores of each baseline for the test rows, learned from train and calibration.
 
     A baseline that the data cannot carry (no CRM probabilities, one outcome only) is left out.
+
+    Args:
+        logistic: the regression learned from the same rows, where a deal model has it as a voice.
     """
     learn = data[block.isin(["train", "calibration"])].sort_values(["deal_id", "as_of"])
     test = data[block == "test"]
@@ -36,8 +44,9 @@ def baseline_scores(
     won, weight = horizon_target(labels, settings.models.horizon_days)
     encoder = Encoder.fit(learn)
     if two_sided(won, weight):
-        model = LogisticWin.fit(learn, won, weight, encoder=encoder, seed=settings.seed)
-        done["logistic"] = table.with_win(model.predict(test))
+        if logistic is None:
+            logistic = LogisticWin.fit(learn, won, weight, encoder=encoder, seed=settings.seed)
+        done["logistic"] = table.with_win(logistic.predict(test))
     guessed = naive_bayes_win(learn, labels["event"].to_numpy(np.int64), test, encoder=encoder)
     if guessed is not None:
         done["naive_bayes"] = table.with_win(guessed)

@@ -10,6 +10,7 @@ import numpy as np
 
 from salesops_ml.errors import ModelError
 from salesops_ml.evaluation.censoring import Floats
+from salesops_ml.models.side_by_side import threads_now
 from salesops_ml.settings import Models
 
 PATIENCE = 30
@@ -92,7 +93,7 @@ def parameters(models: Models, *, seed: int, threads: int) -> dict[str, Any]:
         "max_bin": 63,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": threads,
+        "num_threads": threads_now(threads),
         "seed": seed,
         "verbosity": -1,
     }
@@ -119,7 +120,8 @@ def predict(booster: Any, matrix: Floats, *, threads: int) -> Floats:
     """Probabilities, shape (n,)."""
     if len(matrix) == 0:
         return np.empty(0)
-    return np.asarray(booster.predict(matrix, num_threads=threads), dtype=np.float64)
+    told = booster.predict(matrix, num_threads=threads_now(threads))
+    return np.asarray(told, dtype=np.float64)
 
 
 def import_lightgbm() -> Any:

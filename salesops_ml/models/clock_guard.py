@@ -46,9 +46,9 @@ def clocklike(frame: pd.DataFrame) -> list[str]:
         for name in frame.columns
         if name.startswith("f_") and pd.api.types.is_numeric_dtype(frame[name])
     ]
-    ordered = frame.sort_values(["deal_id", "as_of"])
-    for part in (ordered, ordered.drop_duplicates("deal_id")):
-        part = part.iloc[:: max(len(part) // MOST_ROWS, 1)]
+    keys = frame[["deal_id", "as_of"]].reset_index(drop=True).sort_values(["deal_id", "as_of"])
+    for rows in (keys.index, keys.drop_duplicates("deal_id").index):
+        part = frame.iloc[rows[:: max(len(rows) // MOST_ROWS, 1)]]
         day = part["as_of"].to_numpy().astype("datetime64[s]").astype(float)
         found |= {name for name in numeric if _follows(part[name].to_numpy(float), day)}
     return sorted(found & set(frame.columns))

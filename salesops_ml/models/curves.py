@@ -71,6 +71,14 @@ class Curves:
         curve = self.cif_won if given == "won" else self.cif_won + self.cif_lost
         return np.column_stack([_crossing(self.days, curve, level) for level in levels])
 
+    @classmethod
+    def joined(cls, rows: npt.NDArray[np.bool_], inside: Curves, outside: Curves) -> Curves:
+        """The curves of all deals, from those of `rows` and those of the others."""
+        won, lost = np.empty((2, len(rows), len(inside.days)))
+        won[rows], won[~rows] = inside.cif_won, outside.cif_won
+        lost[rows], lost[~rows] = inside.cif_lost, outside.cif_lost
+        return cls(inside.days, won, lost)
+
     def take(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Curves:
         """The curves of some deals."""
         return Curves(self.days, self.cif_won[rows], self.cif_lost[rows])

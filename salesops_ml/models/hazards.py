@@ -28,6 +28,7 @@ from salesops_ml.models.periods_at_risk import (
     time_names,
     with_time,
 )
+from salesops_ml.models.side_by_side import side_by_side
 from salesops_ml.settings import Models
 
 CHUNK = 3_000
@@ -95,34 +96,36 @@ class HazardModel:
         if watch is not None:
             watched = _rows(watch, encoder, edges, models.max_period_rows // 4, seed)
         most = trees or (models.trees, models.trees)
-        return cls(
-            encoder,
-            edges,
-            fit_booster(ending, columns, trees=most[0], watch=watched[0], **shared),
-            fit_booster(winning, columns, trees=most[1], watch=watched[1], **shared),
-            threads,
-        )
+        with side_by_side(threads) as start:
+            ends = start(fit_booster, ending, columns, trees=most[0], watch=watched[0], **shared)
+            wins = start(fit_booster, winning, columns, trees=most[1], watch=watched[1], **shared)
+            return cls(encoder, edges, ends.result(), wins.result(), threads)
 
     @property
     def trees(self) -> tuple[int, int]:
         """Trees of `ending` and of `winning`."""
         return trees_of(self.ending), trees_of(self.winning)
 
-    def curves(self, frame: pd.DataFrame) -> Curves:
-        """Chances of having won and lost by the end of each interval."""
+    def curves(self, frame: pd.DataFrame, *, until: float | None = None) -> Curves:
+        """Chances of having won and lost by the end of each interval.
+
+        Args:
+            until: day after which nothing is asked: the curves end with the last interval that is over
+                by then. What they say of earlier days is the same.
+        """
+        days = self.edges if until is None else self.edges[self.edges <= until]
         parts = [
-            self._chunk(frame.iloc[start : start + CHUNK])
+            self._chunk(frame.iloc[start : start + CHUNK], days)
             for start in range(0, max(len(frame), 1), CHUNK)
         ]
-        days = self.edges
         won = np.concatenate([part[0] for part in parts])
         lost = np.concatenate([part[1] for part in parts])
         return Curves(days, won, lost)
 
-    def _chunk(self, frame: pd.DataFrame) -> tuple[Floats, Floats]:
-        every = in_every_interval(len(frame), self.edges)
+    def _chunk(self, frame: pd.DataFrame, edges: Floats) -> tuple[Floats, Floats]:
+        every = in_every_interval(len(frame), edges)
         risk = with_time(self.encoder.transform(frame), self.encoder.names, *every)
-        shape = (len(frame), len(self.edges) - 1)
+        shape = (len(frame), len(edges) - 1)
         ends = predict(self.ending, risk, threads=self.threads).reshape(shape)
         wins = predict(self.winning, risk, threads=self.threads).reshape(shape)
         return incidence(ends * wins, ends * (1 - wins))

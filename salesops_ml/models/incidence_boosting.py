@@ -24,6 +24,7 @@ from salesops_ml.models.curves import Curves
 from salesops_ml.models.encoding import Encoder
 from salesops_ml.models.hazards import CHUNK, Looks
 from salesops_ml.models.periods_at_risk import interval_edges, time_names, with_time
+from salesops_ml.models.side_by_side import threads_now
 from salesops_ml.settings import Models
 
 ASKED_DAYS = 14
@@ -93,7 +94,7 @@ class IncidenceModel:
             return np.zeros((0, len(self.edges))), np.zeros((0, len(self.edges)))
         row = np.repeat(np.arange(len(frame)), len(ends))
         asked = _asked(self.encoder, frame, row, np.tile(ends, len(frame)))
-        told = np.asarray(self.booster.predict(asked, num_threads=self.threads))
+        told = np.asarray(self.booster.predict(asked, num_threads=threads_now(self.threads)))
         told = told.reshape(len(frame), len(ends), 3)
         won, lost = (np.maximum.accumulate(told[:, :, cause], axis=1) for cause in (WON, LOST))
         excess = np.maximum(won[:, -1:] + lost[:, -1:], 1.0)

@@ -54,9 +54,16 @@ class MedianDays:
         share: float,
         trees: int | None = None,
         watch: tuple[pd.DataFrame, pd.DataFrame] | None = None,
+        encoder: Encoder | None = None,
     ) -> MedianDays | None:
-        """Learn from deals that ended within the horizon; None where they are too few."""
-        encoder = Encoder.fit(learn)
+        """Learn from deals that ended within the horizon; None where they are too few.
+
+        Args:
+            trees: how many; as many as the settings allow, or `watch` asks for, where None.
+            watch: later looks and their labels, on which growing stops.
+            encoder: learned from these looks, where it is at hand.
+        """
+        encoder = encoder or Encoder.fit(learn)
         rows, deals = _ended(learn, labels, encoder, settings)
         if deals < LEAST_DEALS:
             return None

@@ -118,7 +118,7 @@ def with_time(
         elapsed: days since the look, at the middle of the interval. Shape (m,).
         width: length of the interval, days. Shape (m,).
     """
-    columns = [elapsed, width]
+    columns: list[Floats] = [elapsed, width]
     for name, (_, direction) in CLOCKS.items():
         if name in names:
             columns.append(matrix[row, names.index(name)] + direction * elapsed)
@@ -128,7 +128,11 @@ def with_time(
     if "f_weekday" in names:
         then = np.floor(np.mod(matrix[row, names.index("f_weekday")] + elapsed, 7))
         columns.append(np.where(width <= 1, then, np.nan))
-    return np.column_stack([matrix[row], *columns])
+    room = np.empty((len(matrix), len(columns)))
+    done = np.concatenate([matrix, room], axis=1)[row]  # copied once, as wide as it will be
+    for place, column in enumerate(columns, start=matrix.shape[1]):
+        done[:, place] = column
+    return np.asarray(done)
 
 
 def time_names(names: tuple[str, ...]) -> list[str]:

@@ -20,6 +20,7 @@ from salesops_ml.evaluation.censoring import Floats
 from salesops_ml.evaluation.proper_scores import logit
 from salesops_ml.models.encoding import Encoder
 from salesops_ml.models.known_deals import KnownDeals
+from salesops_ml.models.side_by_side import threads_now
 from salesops_ml.models.wording import in_words
 
 BASE = "base"
@@ -149,7 +150,7 @@ def contributions(
     matrix = encoder.transform(frame)
     values = np.zeros((0, len(encoder.names) + 1))
     if len(frame):
-        values = booster.predict(matrix, pred_contrib=True, num_threads=threads)
+        values = booster.predict(matrix, pred_contrib=True, num_threads=threads_now(threads))
     return pd.DataFrame(values, columns=[*encoder.names, BASE], index=frame.index)
 
 

@@ -22,10 +22,12 @@ from salesops_ml.evaluation.proper_scores import Flags, log_loss
 from salesops_ml.evaluation.splits import chance
 from salesops_ml.models.calibration import KINDS, NONE, Calibration
 from salesops_ml.models.curves import Curves
+from salesops_ml.models.encoding import Encoder
 from salesops_ml.models.hazards import Looks
 from salesops_ml.models.held_out import HeldOut
 from salesops_ml.models.median_days import SHARES, MedianDays, choose_share
 from salesops_ml.models.probability_interval import ProbabilityInterval
+from salesops_ml.models.side_by_side import side_by_side
 from salesops_ml.models.signal import (
     BASE_RATE,
     MODEL,
@@ -35,7 +37,7 @@ from salesops_ml.models.signal import (
     choose_answer,
     gain,
 )
-from salesops_ml.models.sufficiency import sufficiency, too_few
+from salesops_ml.models.sufficiency import learning_curve, sufficiency, too_few
 from salesops_ml.models.timing_calibration import TimingMap
 from salesops_ml.models.voices import (
     Timing,
@@ -60,6 +62,9 @@ MOST_RACED = 8_000
 """Held-out looks on which the hazards and their rival race."""
 LEAST_TO_CALIBRATE = 400
 """Held-out deals below which no calibration is tried: halves of fewer would decide by chance."""
+
+FEWEST_DAYS = 2.0
+"""Days that looks must have been followed for, before a race between curves can be judged."""
 
 ALONE = Stack.average(("hazards",))
 
@@ -114,39 +119,26 @@ def rehearse(
     """
     early, late = learn[~held.rows], learn[held.rows]
     fewest = fewest_outcomes(early, held.early_labels)
-    late = _at_most(late, MOST_JUDGED)
+    late = late[_drawn(late, MOST_JUDGED)]
     late_labels = labels.loc[late.index]
     if fewest < LEAST_OUTCOMES or late.empty:
-        median, _, missed = _middle(early, held.early_labels, late, late_labels, None, settings)
-        return Lesson(
-            STAGE_AGE,
-            f"too few closed deals to learn more than the stage x age table: {fewest} of the rarer"
-            f" outcome to learn from, {LEAST_OUTCOMES} are needed",
-            median=median,
-            facts={"sufficiency": too_few(fewest, LEAST_OUTCOMES), "median_days": missed},
-        )
+        return _too_few(early, held.early_labels, (late, late_labels), fewest, settings)
     won, weight = horizon_target(late_labels, settings.models.horizon_days)
     looks = Looks.of(late, late_labels)
     closed = (looks.event != OPEN) & (looks.duration <= settings.models.horizon_days)
     judged = _Judged(late, late_labels, won, closed, weight, late["deal_id"].to_numpy(dtype=object))
     usable = held.supported and two_sided(won, weight)
-    only = None if usable else ("hazards",)
-    watch = (late, late_labels)
-    voices = fit_voices(early, held.early_labels, settings, only=only, watch=watch, plain=plain)
-    timing, race = _race(voices, early, held.early_labels, judged, settings)
+    learnt = _learn(early, held.early_labels, judged, settings, usable=usable, plain=plain)
+    voices = learnt.voices
+    timing, curves, race = _race(voices, learnt.rival, judged, settings)
     rival = timing if timing is not voices.timing else None
-    trees = trees_in(voices, rival, settings).larger()
-    curves = timing.curves(late)
+    decided: dict[str, Any] = {
+        "trees": trees_in(voices, rival, settings).larger(), "rival": rival is not None,
+    }  # fmt: skip
     if not usable:
-        median, _, missed = _middle(early, held.early_labels, late, late_labels, curves, settings)
-        return Lesson(
-            MODEL,
-            held.note,
-            trees=trees,
-            rival=rival is not None,
-            median=median,
-            facts={"timing": race, "median_days": missed},
-        )
+        median, _, missed = _middle(learnt.median, judged, curves, settings)
+        facts = {"timing": race, "median_days": missed}
+        return Lesson(MODEL, held.note, median=median, facts=facts, **decided)
     table = voices.table or fit_table(early, held.early_labels, settings, by_stage=True)
     drawn = {
         MODEL: curves,
@@ -155,57 +147,124 @@ def rehearse(
     }
     said = voices.said(late, curves)
     lesson = _weighed(said, drawn, judged, settings)
-    enough = sufficiency(
-        early,
-        held.early_labels,
-        late,
-        (won, weight),
-        reached=lesson.facts["log_loss"],
-        horizon=settings.models.horizon_days,
-        seed=settings.seed,
-    )
-    median, shape, missed = _middle(
-        early, held.early_labels, late, late_labels, drawn[lesson.answer], settings
-    )
+    reached = lesson.facts["log_loss"]
+    enough = sufficiency(early, held.early_labels, learnt.curve, reached=reached)
+    median, shape, missed = _middle(learnt.median, judged, drawn[lesson.answer], settings)
     bend = TimingMap.fit(shape, late, looks.event, looks.duration, weight)
     return replace(
         lesson,
         note=f"{held.note}; {lesson.note}",
-        trees=trees,
-        rival=rival is not None,
         bend=bend,
         median=median,
         facts={**lesson.facts, "timing": race, "sufficiency": enough, "median_days": missed},
+        **decided,
     )
 
 
-def _middle(
+def _too_few(
     early: pd.DataFrame,
-    early_labels: pd.DataFrame,
-    late: pd.DataFrame,
-    late_labels: pd.DataFrame,
-    curves: Curves | None,
+    labels: pd.DataFrame,
+    late: tuple[pd.DataFrame, pd.DataFrame],
+    fewest: int,
     settings: Settings,
-) -> tuple[tuple[float, int] | None, Any, dict[str, float]]:
-    """How far the middles of the curves move (None: not), the curves then, and the misses in days.
+) -> Lesson:
+    """The stage x age table is the model, its middles moved where the held-out looks ask for it."""
+    median: tuple[float, int] | None = None
+    missed: dict[str, float] = {}
+    if len(late[0]) and _dated(labels):
+        told = MedianDays.fit(early, labels, settings, share=0.0, watch=late)
+        if told is not None:
+            curves = fit_table(early, labels, settings, by_stage=True).curves(late[0])
+            share, missed = choose_share(told, *late, curves, settings, shares=SHARES["table"])
+            median = _decided(told, share)
+    return Lesson(
+        STAGE_AGE,
+        f"too few closed deals to learn more than the stage x age table: {fewest} of the rarer"
+        f" outcome to learn from, {LEAST_OUTCOMES} are needed",
+        median=median,
+        facts={"sufficiency": too_few(fewest, LEAST_OUTCOMES), "median_days": missed},
+    )
 
-    Without `curves` they are those of the stage x age table.
+
+@dataclass(frozen=True)
+class _Learnt:
+    """All that is learned from the early looks.
+
+    Attributes:
+        rival: of the hazards; None where the two cannot be told apart.
+        median: a booster of days to the end; None where nothing is dated, or too few deals ended.
+        curve: `learning_curve`; empty where nobody asks.
     """
-    dated = bool((early_labels["duration"] > 0).any())
-    if late.empty or not dated:
-        return None, curves, {}
-    watch = (late, late_labels)
-    told = MedianDays.fit(early, early_labels, settings, share=0.0, watch=watch)
+
+    voices: Voices
+    rival: Timing | None
+    median: MedianDays | None
+    curve: list[list[float]]
+
+
+def _learn(
+    early: pd.DataFrame,
+    labels: pd.DataFrame,
+    judged: _Judged,
+    settings: Settings,
+    *,
+    usable: bool,
+    plain: bool,
+) -> _Learnt:
+    """Learn from the early looks, side by side; growing stops on the judged ones."""
+    encoder, dated = Encoder.fit(early), _dated(labels)
+    watch = (judged.frame, judged.labels)
+    shared: dict[str, Any] = {"encoder": encoder, "watch": watch}
+    with side_by_side(settings.threads) as start:
+        median = (
+            start(MedianDays.fit, early, labels, settings, share=0.0, **shared) if dated else None
+        )
+        curve = rival = None
+        if usable:
+            curve = start(
+                learning_curve, early, labels, judged.frame, (judged.won, judged.weight),
+                horizon=settings.models.horizon_days, seed=settings.seed,
+            )  # fmt: skip
+        if dated and _reach(judged, settings) >= FEWEST_DAYS:
+            rival = start(fit_timing, early, labels, settings=settings, rival=True, **shared)
+        voices = fit_voices(
+            early, labels, settings, only=None if usable else ("hazards",), plain=plain, **shared
+        )
+        return _Learnt(
+            voices,
+            rival.result() if rival else None,
+            median.result() if median else None,
+            curve.result() if curve else [],
+        )
+
+
+def _dated(labels: pd.DataFrame) -> bool:
+    return bool((labels["duration"] > 0).any())
+
+
+def _reach(judged: _Judged, settings: Settings) -> float:
+    """The last day on which enough of the judged looks were followed."""
+    followed = judged.labels["followed"].to_numpy(float)
+    return last_supported_day(followed, settings.models.horizon_days)
+
+
+def _middle(
+    told: MedianDays | None, judged: _Judged, curves: Curves, settings: Settings
+) -> tuple[tuple[float, int] | None, Curves, dict[str, float]]:
+    """How far the middles of the curves move (None: not), the curves then, and the misses in days."""
     if told is None:
         return None, curves, {}
-    shares = SHARES["table" if curves is None else "hazards"]
-    if curves is None:
-        curves = fit_table(early, early_labels, settings, by_stage=True).curves(late)
-    share, missed = choose_share(told, late, late_labels, curves, settings, shares=shares)
+    share, missed = choose_share(
+        told, judged.frame, judged.labels, curves, settings, shares=SHARES["hazards"]
+    )
     if share == 0:
         return None, curves, missed
-    trees = round(1.1 * told.trees) + 1
-    return (share, trees), replace(told, share=share).move(curves, late), missed
+    return _decided(told, share), replace(told, share=share).move(curves, judged.frame), missed
+
+
+def _decided(told: MedianDays, share: float) -> tuple[float, int] | None:
+    """The share, and a tenth more trees for a larger training block."""
+    return (share, round(1.1 * told.trees) + 1) if share else None
 
 
 def _weighed(
@@ -263,33 +322,30 @@ def _choose_calibration(said: dict[str, Floats], judged: _Judged) -> tuple[str, 
 
 
 def _race(
-    voices: Voices,
-    early: pd.DataFrame,
-    labels: pd.DataFrame,
-    judged: _Judged,
-    settings: Settings,
-) -> tuple[Timing, dict[str, Any]]:
-    """The hazards, or their rival where it is better by more than the noise of the judgement."""
-    followed = judged.labels["followed"].to_numpy(float)
-    race = _at_most(judged.frame, MOST_RACED)
-    reach = last_supported_day(followed, settings.models.horizon_days)
-    if voices.encoder is None or not (labels["duration"] > 0).any() or reach < 2:
-        return voices.timing, {}
-    rival = fit_timing(
-        early, labels, voices.encoder, settings, watch=(judged.frame, judged.labels), rival=True
-    )
-    days = np.unique(np.linspace(1, reach, 12).round())
+    voices: Voices, rival: Timing | None, judged: _Judged, settings: Settings
+) -> tuple[Timing, Curves, dict[str, Any]]:
+    """The hazards, or their rival where it is better by more than the noise of the judgement.
 
-    seen = Looks.of(race, judged.labels.loc[race.index])
+    Returns:
+        What draws the curves, its curves of the judged looks, and the figures of the race.
+    """
+    if rival is None:
+        return voices.timing, voices.timing.curves(judged.frame), {}
+    reach = _reach(judged, settings)
+    days = np.unique(np.linspace(1, reach, 12).round())
+    raced = _drawn(judged.frame, MOST_RACED)
+    race = judged.frame[raced]
+    seen = Looks.of(race, judged.labels[raced])
     deals = race["deal_id"].to_numpy(dtype=object)
 
-    def losses(timing: Timing) -> Floats:
-        then = timing.curves(race).at(days)
+    def losses(curves: Curves) -> Floats:
+        then = curves.at(days)
         return curve_losses(
             seen.event, seen.duration, seen.followed, days, then.cif_won, then.cif_lost
         )
 
-    ours, theirs = losses(voices.timing), losses(rival)
+    drawn = voices.timing.curves(race), rival.curves(race)
+    ours, theirs = losses(drawn[0]), losses(drawn[1])
     even = np.ones(len(ours))
     means = clustered_means(ours - theirs, even, deals, draws=200, seed=settings.seed)
     saved = float(np.mean(ours - theirs))
@@ -302,14 +358,17 @@ def _race(
         },
         "judged_to_day": reach,
     }
-    return (rival if wins else voices.timing), told
+    best = rival if wins else voices.timing
+    rest = best.curves(judged.frame[~raced])
+    return best, Curves.joined(raced, drawn[int(wins)], rest), told
 
 
-def _at_most(frame: pd.DataFrame, most: int) -> pd.DataFrame:
+def _drawn(frame: pd.DataFrame, most: int) -> Flags:
     """All looks at as many deals as make up about `most` looks, drawn by a digest of their names."""
     if len(frame) <= most:
-        return frame
-    return frame[chance(frame["deal_id"], salt="judged ") < most / len(frame)]
+        return np.ones(len(frame), dtype=bool)
+    share = chance(frame["deal_id"], salt="judged ").to_numpy()
+    return np.asarray(share < most / len(frame))
 
 
 def fewest_outcomes(learn: pd.DataFrame, labels: pd.DataFrame) -> int:

@@ -24,6 +24,7 @@ from salesops_ml.models.known_deals import KnownDeals
 from salesops_ml.models.periods_at_risk import with_time
 from salesops_ml.models.reasons import BASE, Parts, contributions, group_of
 from salesops_ml.models.shapley import filled, grouped_shapley, spread, thinned
+from salesops_ml.models.side_by_side import threads_now
 from salesops_ml.models.voices import Timing, Voices
 from salesops_ml.models.win_mass import Stack
 
@@ -156,7 +157,7 @@ def _incidence_end(model: IncidenceModel) -> Callable[[Floats], Floats]:
         rows = len(matrix)
         even = np.ones(rows)
         asked = with_time(matrix, model.encoder.names, np.arange(rows), last * even, even)
-        told = np.asarray(model.booster.predict(asked, num_threads=model.threads))
+        told = np.asarray(model.booster.predict(asked, num_threads=threads_now(model.threads)))
         return logit(told[:, 1] / np.maximum(told[:, 1] + told[:, 2], 1.0))
 
     return value

@@ -32,29 +32,20 @@ WORTHWHILE = 0.005
 
 
 def sufficiency(
-    early: pd.DataFrame,
-    labels: pd.DataFrame,
-    late: pd.DataFrame,
-    target: tuple[Flags, Floats],
-    *,
-    reached: float,
-    horizon: int,
-    seed: int,
+    early: pd.DataFrame, labels: pd.DataFrame, curve: list[list[float]], *, reached: float
 ) -> dict[str, Any]:
-    """The verdict for a training block, from its early looks and the held-out ones.
+    """The verdict for a training block.
 
     Args:
         early: looks to learn from, with their `labels`.
-        late: held-out looks.
-        target: of the held-out looks, won by the horizon and censoring weights.
-        reached: log-loss of the model itself on them.
+        curve: `learning_curve` of them.
+        reached: log-loss of the model itself on the held-out looks.
 
     Returns:
         `closed_deals`, `log_loss`, `log_loss_with_more` (None where it cannot be told), `more_deals`,
         `verdict` (enough, more would help, or unknown), `curve` (deals, log-loss) and `sentence`.
     """
     closed = int(early.loc[(labels["event"] != OPEN).to_numpy(), "deal_id"].nunique())
-    curve = _curve(early, labels, late, target, horizon=horizon, seed=seed)
     told: dict[str, Any] = {
         "closed_deals": closed, "more_deals": MORE * closed, "log_loss": reached, "curve": curve,
         "log_loss_with_more": None, "verdict": "unknown",
@@ -82,7 +73,7 @@ def too_few(fewest: int, needed: int) -> dict[str, Any]:
     }
 
 
-def _curve(
+def learning_curve(
     early: pd.DataFrame,
     labels: pd.DataFrame,
     late: pd.DataFrame,
@@ -91,7 +82,13 @@ def _curve(
     horizon: int,
     seed: int,
 ) -> list[list[float]]:
-    """(closed deals, log-loss) for growing, nested shares of the deals."""
+    """(closed deals, log-loss) for growing, nested shares of the deals.
+
+    Args:
+        early: looks to learn from, with their `labels`.
+        late: held-out looks.
+        target: of the held-out looks, won by the horizon and censoring weights.
+    """
     drawn = chance(early["deal_id"]).to_numpy()
     drawn *= max(early["deal_id"].nunique() / MOST_DEALS, 1.0)
     curve = []

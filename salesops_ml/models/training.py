@@ -14,11 +14,13 @@ from salesops_ml.errors import ModelError
 from salesops_ml.evaluation.censoring import LOST, OPEN, WON
 from salesops_ml.evaluation.splits import Borders, labels_at
 from salesops_ml.models.deal_scores import DealScores
+from salesops_ml.models.encoding import Encoder
 from salesops_ml.models.held_out import hold_out
 from salesops_ml.models.median_days import MedianDays
 from salesops_ml.models.probability_interval import ProbabilityInterval
 from salesops_ml.models.rehearsal import Lesson, rehearse
-from salesops_ml.models.signal import BASE_RATE, STAGE_AGE
+from salesops_ml.models.side_by_side import side_by_side
+from salesops_ml.models.signal import BASE_RATE, MODEL, STAGE_AGE
 from salesops_ml.models.voices import Voices, fit_flat_table, fit_table, fit_voices
 from salesops_ml.settings import Settings
 from salesops_ml.snapshots.features import FeatureSpec
@@ -54,7 +56,11 @@ def fit_deal_scores(
     dated = bool((labels["duration"] > 0).any())
     plain = not dated or not set(spec.blocks) & HISTORY
     lesson = rehearse(learn, labels, held, settings, plain=plain)
-    voices = _final_voices(learn, labels, lesson, settings, plain=plain)
+    encoder = Encoder.fit(learn) if lesson.answer == MODEL else None
+    with side_by_side(settings.threads) as start:
+        median = start(_final_median, learn, labels, lesson, settings, encoder)
+        voices = _final_voices(learn, labels, lesson, settings, encoder, plain=plain)
+        middle = median.result()
     model = DealScores(
         spec=spec,
         horizon_days=horizon,
@@ -62,7 +68,7 @@ def fit_deal_scores(
         stack=lesson.stack,
         calibration=lesson.calibration,
         bend=lesson.bend,
-        median=_final_median(learn, labels, lesson, settings),
+        median=middle,
         interval=lesson.interval or ProbabilityInterval.from_deals(learn["deal_id"].nunique()),
         facts=_facts(learn, labels, borders, lesson),
     )
@@ -70,7 +76,13 @@ def fit_deal_scores(
 
 
 def _final_voices(
-    learn: pd.DataFrame, labels: pd.DataFrame, lesson: Lesson, settings: Settings, *, plain: bool
+    learn: pd.DataFrame,
+    labels: pd.DataFrame,
+    lesson: Lesson,
+    settings: Settings,
+    encoder: Encoder | None,
+    *,
+    plain: bool,
 ) -> Voices:
     """All looks of the training block, with the sizes and voices that the rehearsal chose."""
     if lesson.answer == STAGE_AGE:
@@ -86,16 +98,21 @@ def _final_voices(
         trees=lesson.trees,
         rival=lesson.rival,
         plain=plain,
+        encoder=encoder,
     )
 
 
 def _final_median(
-    learn: pd.DataFrame, labels: pd.DataFrame, lesson: Lesson, settings: Settings
+    learn: pd.DataFrame,
+    labels: pd.DataFrame,
+    lesson: Lesson,
+    settings: Settings,
+    encoder: Encoder | None,
 ) -> MedianDays | None:
     if lesson.median is None:
         return None
     share, trees = lesson.median
-    return MedianDays.fit(learn, labels, settings, share=share, trees=trees)
+    return MedianDays.fit(learn, labels, settings, share=share, trees=trees, encoder=encoder)
 
 
 def _check_outcomes(learn: pd.DataFrame, labels: pd.DataFrame) -> None:

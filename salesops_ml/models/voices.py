@@ -18,6 +18,7 @@ from salesops_ml.models.hazard_table import HazardTable
 from salesops_ml.models.hazards import HazardModel, Looks
 from salesops_ml.models.incidence_boosting import IncidenceModel
 from salesops_ml.models.logistic import LogisticWin
+from salesops_ml.models.side_by_side import side_by_side
 from salesops_ml.settings import Settings
 
 Timing = HazardModel | IncidenceModel | HazardTable
@@ -85,6 +86,7 @@ def fit_voices(
     watch: tuple[pd.DataFrame, pd.DataFrame] | None = None,
     rival: bool = False,
     plain: bool = False,
+    encoder: Encoder | None = None,
 ) -> Voices:
     """Fit the voices named in `only`; all of them where it is None.
 
@@ -93,23 +95,35 @@ def fit_voices(
         watch: later looks and their labels, on which growing stops.
         rival: let the incidence booster draw the curves instead of the hazards.
         plain: the deals have attributes only, no history.
+        encoder: learned from these looks, where it is at hand.
     """
-    encoder = Encoder.fit(learn)
-    timing = fit_timing(learn, labels, encoder, settings, trees=trees, watch=watch, rival=rival)
+    encoder = encoder or Encoder.fit(learn)
     won, weight = horizon_target(labels, settings.models.horizon_days)
+    both = two_sided(won, weight)
+    rich = both and not plain
     classifier = logistic = attributes = table = None
-    if two_sided(won, weight) and plain:
-        if _speaks("attributes", only):
+    with side_by_side(settings.threads) as start:
+        if rich and _speaks("classifier", only):
+            target = (won, weight)
+            classifier = start(_fit_classifier, learn, target, encoder, settings, trees, watch)
+        if rich and _speaks("logistic", only):
+            logistic = start(
+                LogisticWin.fit, learn, won, weight, encoder=encoder, seed=settings.seed
+            )
+        timing = fit_timing(learn, labels, encoder, settings, trees=trees, watch=watch, rival=rival)
+        if both and plain and _speaks("attributes", only):
             attributes = _fit_attributes(learn, won, weight, settings)
-    elif two_sided(won, weight):
-        if _speaks("classifier", only):
-            rows = _classifier_rows(learn, (won, weight), encoder, settings)
-            classifier = _fit_classifier(rows, encoder, settings, trees, watch)
-        if _speaks("logistic", only):
-            logistic = LogisticWin.fit(learn, won, weight, encoder=encoder, seed=settings.seed)
-    if not isinstance(timing, HazardTable) and _speaks("stage_age", only):
-        table = fit_table(learn, labels, settings, by_stage=True)
-    return Voices(timing, encoder, classifier, logistic, table, attributes, settings.threads)
+        if not isinstance(timing, HazardTable) and _speaks("stage_age", only):
+            table = fit_table(learn, labels, settings, by_stage=True)
+        return Voices(
+            timing,
+            encoder,
+            classifier.result() if classifier else None,
+            logistic.result() if logistic else None,
+            table,
+            attributes,
+            settings.threads,
+        )
 
 
 def _speaks(voice: str, only: tuple[str, ...] | None) -> bool:
@@ -134,16 +148,17 @@ def _fit_attributes(
 
 
 def _fit_classifier(
-    rows: Rows,
+    learn: pd.DataFrame,
+    target: tuple[Flags, Floats],
     encoder: Encoder,
     settings: Settings,
     trees: Trees | None,
     watch: tuple[pd.DataFrame, pd.DataFrame] | None,
 ) -> Any:
-    later = None
+    rows, later = _classifier_rows(learn, target, encoder, settings), None
     if watch:
-        target = horizon_target(watch[1], settings.models.horizon_days)
-        later = _classifier_rows(watch[0], target, encoder, settings)
+        then = horizon_target(watch[1], settings.models.horizon_days)
+        later = _classifier_rows(watch[0], then, encoder, settings)
     later = later if later and len(set(later.target)) == 2 else None
     unwatched = None if later else settings.models.trees // 3
     return fit_booster(

@@ -13,29 +13,38 @@ HOSTILE = '<script>alert("x")</script>'
 
 
 class Page(HTMLParser):
-    """What a page holds: tags with their attributes, visible words; and whether tags close."""
+    """What a page holds: tags with their attributes, visible words; and whether tags close.
+
+    Words that are kept whole (`span.whole`) stand in their sentence, all other tags part words.
+    """
+
+    kept = "span.whole"
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words = ""
+        self.words, self.joined = "", False
         self.open: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
+        self.joined = ("class", "whole") in attrs
         if tag not in VOID:
-            self.open.append(tag)
+            self.open.append(self.kept if self.joined else tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
+        last = self.open.pop()
+        self.joined = last == self.kept
+        assert tag == ("span" if self.joined else last)
 
     def handle_data(self, data: str) -> None:
         if "style" not in self.open:
-            self.words += f" {data}"
+            self.words += data if self.joined else f" {data}"
+        self.joined = False
 
     def said(self, words: str) -> bool:
         """Whether the page says so, whatever the line breaks."""

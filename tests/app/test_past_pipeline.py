@@ -117,6 +117,7 @@ def test_tonights_pipeline_is_corrected_by_what_was_held_out():
     money = held_out_money(model, held, test, as_of=END)
     assert money[:3] == (pytest.approx(0.6, abs=0.1), 1.0, 1.0)
     assert set(money[3:]) == {1.0}  # nothing is known of the quarter
+    assert held_out_money(model, held, test, as_of=END, curves=model.curves(held)) == money
     assert held_out_money(model, held, pd.Series("train", index=held.index), as_of=END) == ()
     deals = pd.DataFrame({"deal_id": ["a"], "amount": [10.0]})
     plain = scored_pipeline(deals, model.curves(deals), as_of=END)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from salesops_ml.crm.landing import landing_path
 from tests.crm.crm_by_hand import by_hand
 from tests.crm.crm_desk import LOADED_AT, CrmDesk, vendor_rows
 from tests.crm.crm_edits import BOT, BOT_APP, HubSpotEdits, SalesforceEdits
@@ -117,3 +118,23 @@ def test_own_writes_and_the_same_tables_again_change_nothing(tmp_path: Path, ven
     told = here.everything()
     assert told["deal_changes"] == before["deal_changes"]
     assert told["stage_events"] == before["stage_events"]
+
+
+def test_a_landing_that_was_taken_away_is_read_anew_and_mapped_anew(tmp_path: Path) -> None:
+    """The cure that messages name: a new landing's numbers begin again, and say nothing of the old."""
+    rows = small("salesforce")
+    edits, there = SalesforceEdits(rows, 1), desk(tmp_path, "salesforce")
+    there.sync(rows)
+    there.ingest(LOADED_AT)
+    for hour in (1, 2):
+        edits.change_amount(rows["Opportunity"][hour])
+        there.sync(edits.take())
+        assert there.ingest(LOADED_AT + timedelta(hours=hour)).changed
+    landing_path(there.warehouse).unlink()
+    changed = rows["Opportunity"][5]
+    edits.change_amount(changed)
+    there.sync(edits.take())
+    assert there.ingest(LOADED_AT + timedelta(hours=3)).changed
+    (deal,) = [row for row in there.stored("deals") if row["deal_id"] == changed["Id"]]
+    assert float(deal["amount"]) == float(changed["Amount"])
+    assert not there.ingest(LOADED_AT + timedelta(hours=4)).changed

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+import yaml
 
 from salesops_ml.crm.bitrix24_twin import Bitrix24Twin
 from salesops_ml.crm.hubspot_twin import HubSpotTwin
+from salesops_ml.crm.landing import landing_path
 from salesops_ml.crm.read_ahead import Step, Together, Walk, in_order
 from salesops_ml.crm.salesforce_twin import SalesforceTwin
 from salesops_ml.crm.twin_faults import FaultPlan
@@ -157,3 +164,29 @@ def test_several_calls_are_in_flight_and_the_tables_are_equal(tmp_path: Path, ve
     assert 2 < report["most_in_flight"] <= AT_ONCE
     assert (report["above_calls_at_once"], report["above_limit"]) == (0, 0)
     assert report["faults"]
+
+
+@pytest.mark.slow
+def test_a_first_load_that_is_interrupted_ends_though_calls_are_under_way(tmp_path: Path) -> None:
+    """Ctrl-C while every thread waits for an answer that will not come for an hour."""
+    with TwinServer(VENDORS["hubspot"][0]()) as twin:
+        desk = HubSpotDesk(tmp_path, twin)
+        config = tmp_path / "crm.yaml"
+        config.write_text(yaml.safe_dump(json.loads(desk.settings.model_dump_json())))
+        program = "from salesops_ml.cli import main; main()"
+        command = [sys.executable, "-c", program, "ingest", "--config", str(config)]
+        setting_up = 20
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        try:
+            while process.poll() is None and twin.report()["calls"] < setting_up:
+                time.sleep(0.01)
+            twin.latency = 3_600.0
+            while process.poll() is None and twin.report()["most_in_flight"] < 3:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            _, told = process.communicate(timeout=60)
+        finally:
+            process.kill()
+        assert process.returncode == 1, told
+        assert told == "salesops: interrupted; nothing half-written was left\n"
+        assert not landing_path(desk.warehouse).exists()

@@ -174,7 +174,7 @@ def test_a_line_that_leaves_its_opportunity_touches_both(tmp_path: Path, there: 
     def load() -> None:
         rows = [dict(zip(LINE, save, strict=True)) for save in saves]
         feeds = [
-            Feed("opportunities", ("id",), lambda _: [deals]),
+            Feed("opportunities", ("id",), lambda _: [deals], whole=True),
             Feed("lines", ("id", "modified"), lambda _: [rows], cursor="modified"),
         ]
         land(feeds, path, origin="x", place="x")

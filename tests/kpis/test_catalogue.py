@@ -11,7 +11,14 @@ import pyarrow.compute as pc
 import pytest
 
 from salesops_ml.errors import ConfigError, UsageError
-from salesops_ml.kpis import DEFINITIONS, compute_kpi, compute_kpis, missing_metrics, recent_periods
+from salesops_ml.kpis import (
+    DEFINITIONS,
+    compute_kpi,
+    compute_kpis,
+    missing_metrics,
+    model_kpis,
+    recent_periods,
+)
 from salesops_ml.kpis.catalogue import METRICS, status_of
 from salesops_ml.schema import TABLES, CanonicalTables, no_rejects
 from salesops_ml.settings import parse
@@ -140,6 +147,24 @@ def test_the_model_and_the_crm_weigh_side_by_side(world: CanonicalTables) -> Non
     now = rows[(rows["period"] == "2026-Q1") & (rows["node"] == "company")].set_index("metric")
     assert now.loc["weighted_pipeline_model", "value"] == now.loc["open_pipeline", "value"]
     assert now.loc["weighted_pipeline_crm", "value"] < now.loc["open_pipeline", "value"]
+
+
+def test_the_kpis_of_the_model_alone_are_those_among_all(world: CanonicalTables) -> None:
+    deals = world.tables["deals"]["deal_id"].to_pylist()
+    chances = pd.DataFrame({"deal_id": deals, "p_win": np.linspace(0, 1, len(deals))})
+    with Warehouse.in_memory(world) as warehouse:
+        rows = compute_kpis(warehouse, as_of=DAY, settings=SETTINGS, probabilities=chances)
+        alone = model_kpis(warehouse, chances, as_of=DAY, settings=SETTINGS)
+    among = rows[rows["metric"] == "weighted_pipeline_model"].reset_index(drop=True)
+    assert len(alone)
+    pd.testing.assert_frame_equal(alone, among)
+
+
+def test_without_dates_no_kpi_needs_a_model() -> None:
+    tables = {"deals": pa.table({"deal_id": ["a"], "status": ["open"]})}
+    chances = pd.DataFrame({"deal_id": ["a"], "p_win": [0.5]})
+    with Warehouse.in_memory(CanonicalTables(tables, no_rejects())) as warehouse:
+        assert model_kpis(warehouse, chances, as_of=DAY, settings=SETTINGS).empty
 
 
 def test_what_is_missing_is_named_and_the_rest_is_told() -> None:

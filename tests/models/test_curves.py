@@ -116,3 +116,11 @@ def test_thinning_keeps_every_event_and_the_total_at_risk() -> None:
     assert len(thin.row) < 25_000 < len(whole.row)
     assert (thin.event > 0).sum() == (whole.event > 0).sum()
     assert thin.weight.sum() == pytest.approx(len(whole.row), rel=0.03)
+
+
+@given(curves(), st.integers(0, 1_000))
+def test_curves_taken_apart_and_joined_are_the_same(told: Curves, seed: int) -> None:
+    rows = np.random.default_rng(seed).random(len(told.cif_won)) < 0.5
+    again = Curves.joined(rows, told.take(rows), told.take(~rows))
+    for name in ("days", "cif_won", "cif_lost"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(told, name))

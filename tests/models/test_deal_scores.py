@@ -67,6 +67,15 @@ def test_it_beats_every_baseline_on_the_test_block(company: Company) -> None:
     assert "stage" in measure_segments(judged, ours["p_win"].to_numpy()) or len(judged.rows) < 400
 
 
+def test_the_regression_of_the_model_is_the_baseline(company: Company) -> None:
+    told = company.data, company.block, company.borders
+    mine = company.model.voices.logistic
+    assert mine is not None
+    fresh = baseline_scores(*told, settings=company.settings)
+    again = baseline_scores(*told, settings=company.settings, logistic=mine)
+    pd.testing.assert_frame_equal(fresh["logistic"], again["logistic"], check_exact=True)
+
+
 def test_saved_and_loaded_it_says_the_same(company: Company, tmp_path: Path) -> None:
     company.model.save(tmp_path / "model")
     names = {path.suffix for path in (tmp_path / "model").iterdir()}
