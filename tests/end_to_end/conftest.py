@@ -17,7 +17,7 @@ from tests.ready_commands import ready_command
 SALESOPS = Path(sys.executable).with_name("salesops")
 CONFIG = {
     "company": {"name": "Small Co", "base_currency": "EUR", "time_zone": "Europe/Amsterdam"},
-    "source": {"type": "synthetic", "deals": 1_000, "seed": 5},
+    "source": {"type": "synthetic", "deals": 700, "seed": 5},
     "warehouse": "duckdb:///store/small.duckdb",
     "models": {"trees": 25, "max_period_rows": 15_000, "max_classifier_rows": 8_000},
     "forecast": {"backtest_origins": 3, "samples": 300},
@@ -25,6 +25,7 @@ CONFIG = {
     "gates": [{"metric": "win.log_loss", "at_most": 0.65}],
     "threads": 1,
 }
+"""Small: what is asserted of runs are laws, contracts and words, which hold of a company of any size."""
 _TYPED: set[str] = set()
 """The commands that have been run as one types them."""
 
