@@ -45,7 +45,7 @@ INTERRUPTED = 130
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; errors of ours are told in a sentence, with their exit code."""
-    # Threads of the linear algebra spin while they wait: on a busy machine that costs ten times what
+    # Threads of the linear algebra spin while they wait: on a busy machine that costs far more than
     # they save, for the products here are small. Read when numpy is first imported, thus here.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:

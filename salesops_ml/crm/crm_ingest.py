@@ -21,7 +21,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 
 from salesops_ml.crm.crm_narrow import ACTIVITIES, Narrowed, narrowed
-from salesops_ml.crm.crm_update import LANDED_MARK, stands_as_before, write_part
+from salesops_ml.crm.crm_update import LANDED_MARK, came_or_went, write_part
 from salesops_ml.crm.deal_daily import (
     TAKEN_AT,
     book_folder,
@@ -34,7 +34,7 @@ from salesops_ml.crm.deal_daily import (
 )
 from salesops_ml.crm.draft import Draft, joined
 from salesops_ml.crm.history import complete_history
-from salesops_ml.crm.landed_draft import draft_of
+from salesops_ml.crm.landed_draft import draft_of, with_mapped
 from salesops_ml.crm.landing import Landed, changes_since, land, landed_tables, landing_path
 from salesops_ml.crm.settle import settle
 from salesops_ml.crm.targets import pace_book
@@ -67,21 +67,16 @@ def ingest_crm(
     around = _around(settings, ingested_at)
     with landed_tables(landing_path(settings.warehouse)) as tables:
         mark = _mark(settings.warehouse, mapping, landed.identity)
+        part = None
         if mark is not None:
             counts = changes_since(landing_path(settings.warehouse), mark)
             if not any(counts.values()) and _photographed(settings, ingested_at):
                 return False
-            for same_deals in (True, False):
-                part = narrowed(
-                    tables, vendor.shape(source), counts, since=mark, same_deals=same_deals
-                )
-                if part is None:
-                    break
-                changed = _in_part(
-                    settings, source, vendor, tables, part, around, ingested_at, landed
-                )
-                if changed is not None:
-                    return changed
+            part = narrowed(tables, vendor.shape(source), counts, since=mark)
+        if part is not None:
+            changed = _in_part(settings, source, vendor, tables, part, around, ingested_at, landed)
+            if changed is not None:
+                return changed
         whole = _whole(settings, source, vendor, tables, around, ingested_at)
     mark_now = {"number": [landed.number], "identity": [landed.identity]}
     book = {LANDED_MARK: pa.table(mark_now)}
@@ -161,7 +156,7 @@ def _in_part(
     at: datetime,
     landed: Landed,
 ) -> bool | None:
-    """Only the deals of `part` mapped and put in place; None where more must be mapped after all."""
+    """Only the deals of `part` mapped and put in place; None where all must be mapped after all."""
     folder = book_folder(settings.warehouse)
     mapped = vendor.mapping(part.tables, source, around)
     wanted = {name: table for name, table in mapped.items() if name not in part.untouched}
@@ -169,12 +164,16 @@ def _in_part(
     today = photograph(mapped["deal_daily"].to_pyarrow(), taken_at=at)
     others = carried_on(folder, but=part.deals, taken_at=at)
     today = keep(joined([today, others]), folder, day=at.date())
+    tracked = vendor.tracked(tables, source)
+    photos = kept(folder, deals=part.deals)
     try:
-        tracked = vendor.tracked(tables, source)
-        done = _completed(draft, kept(folder, deals=part.deals), tracked, settings)
+        done = _completed(draft, photos, tracked, settings)
+        if ACTIVITIES in part.untouched and ACTIVITIES in mapped:
+            part = part.with_activities(came_or_went(settings.warehouse, done, part))
+            if part.hanging:
+                draft = with_mapped(draft, ACTIVITIES, mapped[ACTIVITIES], source)
+                done = _completed(draft, photos, tracked, settings)
     except SourceError:
-        return None
-    if ACTIVITIES in part.untouched and not stands_as_before(settings.warehouse, done, part):
         return None
     return write_part(settings.warehouse, done, part, today=today.drop_columns([TAKEN_AT]),
                       at=at, number=landed.number)  # fmt: skip

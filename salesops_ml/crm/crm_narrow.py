@@ -7,8 +7,8 @@ currency - is no small one: everything is mapped anew then.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ibis.expr.types as ir
@@ -19,6 +19,7 @@ from salesops_ml.crm.vendor_rows import landed_rows
 from salesops_ml.crm.vendors import Link, Shape
 
 ACTIVITIES = "activities"
+CHOSEN, HANGING = "_chosen", "_hanging"
 _LARGEST_SHARE = 0.2
 _MOST_ROUNDS = 20
 
@@ -31,23 +32,26 @@ class Narrowed:
         tables: landed tables, those that belong to deals with the rows of these deals alone.
         deals: ids of the deals, gone ones among them.
         own: canonical table -> ids of its rows that changed, whatever deal they belong to.
-        untouched: canonical tables that did not change, and need not be computed: of activities this
-            holds only where the same deals stand as before.
+        untouched: canonical tables that did not change, and need not be computed.
+        hanging: whose activities are in `tables`: of all these deals, or, where no activity changed,
+            of none before `hang` chooses the deals that came or went.
     """
 
     tables: dict[str, ir.Table]
     deals: list[str]
     own: dict[str, list[str]]
     untouched: frozenset[str]
+    hanging: list[str]
+    hang: Callable[[set[str]], None]
+
+    def with_activities(self, ids: set[str]) -> Narrowed:
+        """The same, with the activities of some of the deals."""
+        self.hang(ids)
+        return replace(self, untouched=self.untouched - {ACTIVITIES}, hanging=sorted(ids))
 
 
 def narrowed(
-    tables: Mapping[str, ir.Table],
-    shape: Shape,
-    counts: Mapping[str, int],
-    *,
-    since: int,
-    same_deals: bool = False,
+    tables: Mapping[str, ir.Table], shape: Shape, counts: Mapping[str, int], *, since: int
 ) -> Narrowed | None:
     """The part of a landing that later loads than `since` touch; None where that may be all of it.
 
@@ -56,7 +60,6 @@ def narrowed(
         shape: which of them belong to deals.
         counts: rows that these loads changed, by table.
         since: the load that is mapped already.
-        same_deals: whether the deals that stand are taken to be those that stood.
     """
     moved = {squashed(name) for name, count in counts.items() if count}
     of_deals = {squashed(name) for name in (*shape.deals, *shape.links)}
@@ -69,11 +72,14 @@ def narrowed(
         return None
     own = {name: part.changed(sources, key) for name, (sources, key) in shape.own.items()}
     still = {"accounts", "reps"} - {apart[name] for name in moved & apart.keys()}
-    hanging = _activity_tables(shape)
-    if same_deals and hanging and not moved & (hanging | apart.keys()):
+    later = _activity_tables(shape)
+    if moved & (later | apart.keys()):
+        later = frozenset()
+    if later:
         still.add(ACTIVITIES)
-    chosen = part.rows_of(ids, but=hanging if ACTIVITIES in still else frozenset())
-    return Narrowed(chosen, sorted(ids), own, frozenset(still))
+    chosen = part.rows_of(ids, later)
+    hanging = [] if later else sorted(ids)
+    return Narrowed(chosen, sorted(ids), own, frozenset(still), hanging, part.hang)
 
 
 def _activity_tables(shape: Shape) -> frozenset[str]:
@@ -125,11 +131,11 @@ class _Part:
             found |= self._merged(ids, *self.shape.merged)
         return found
 
-    def _shared(self, link: Link) -> str:
+    def _shared(self, link: Link, chosen: str = CHOSEN) -> str:
         """What the chosen deals share with others."""
         deal = self._named(link.through, self.shape.deals[link.through])
         by = self._named(link.through, link.by)
-        return f"SELECT {by} FROM {self._place(link.through)} WHERE {deal} IN (FROM _chosen)"
+        return f"SELECT {by} FROM {self._place(link.through)} WHERE {deal} IN (FROM {chosen})"
 
     def _deals_of(self, link: Link, shared: str) -> str:
         deal = self._named(link.through, self.shape.deals[link.through])
@@ -155,40 +161,50 @@ class _Part:
                 found |= self._values(f"SELECT {self._named(name, key)} {self._fresh(name)}")
         return sorted(found)
 
-    def rows_of(self, ids: set[str], *, but: frozenset[str]) -> dict[str, ir.Table]:
-        """Each landed table with the rows that the chosen deals need; those of `but` as they are."""
+    def rows_of(self, ids: set[str], later: frozenset[str]) -> dict[str, ir.Table]:
+        """Each landed table with the rows that these deals need; `later` ones with those of `hang`."""
         self._choose(ids)
-        keys = {squashed(name): column for name, column in self.shape.deals.items()}
-        links = {squashed(name): link for name, link in self.shape.links.items()}
-        shared = {squashed(link.through): link for link in self.shape.links.values()}
-        own = {squashed(name) for sources, _ in self.shape.own.values() for name in sources}
+        self.hang(set())
         done = dict(self.tables)
         for name in self.tables:
             short = squashed(name)
-            if short in but:
+            where = self._condition(short, HANGING if short in later else CHOSEN)
+            if where is None:
                 continue
-            if short in shared:
-                link = shared[short]
-                where = f"{self._named(name, link.by)} IN ({self._shared(link)})"
-            elif short in keys:
-                where = f"{self._named(name, keys[short])} IN (FROM _chosen)"
-            elif short in links and self._here(links[short].through):
-                link = links[short]
-                where = f"{self._named(name, link.column)} IN ({self._shared(link)})"
-            else:
-                continue
-            also = f" OR {LOAD} > {self.since}" if short in own else ""
+            kind = "VIEW" if short in later else "TABLE"
             self.raw.execute(
-                f'CREATE OR REPLACE TEMP TABLE "part_{name}" AS '
-                f"SELECT * FROM {self._place(name)} WHERE {where}{also}"
+                f'CREATE OR REPLACE TEMP {kind} "part_{name}" AS '
+                f"SELECT * FROM {self._place(name)} WHERE {where}"
             )
             done[name] = self.ibis.table(f"part_{name}", database=("temp", "main"))
         return done
 
-    def _choose(self, ids: set[str]) -> None:
+    def _condition(self, short: str, chosen: str) -> str | None:
+        """Which rows of a table the deals in `chosen` need; None for all of them."""
+        keys = {squashed(name): (name, column) for name, column in self.shape.deals.items()}
+        links = {squashed(name): (name, link) for name, link in self.shape.links.items()}
+        shared = {squashed(link.through): link for link in self.shape.links.values()}
+        own = {squashed(name) for sources, _ in self.shape.own.values() for name in sources}
+        if short in shared:
+            link = shared[short]
+            where = f"{self._named(short, link.by)} IN ({self._shared(link, chosen)})"
+        elif short in keys:
+            where = f"{self._named(*keys[short])} IN (FROM {chosen})"
+        elif short in links and self._here(links[short][1].through):
+            link = links[short][1]
+            where = f"{self._named(short, link.column)} IN ({self._shared(link, chosen)})"
+        else:
+            return None
+        return f"{where} OR {LOAD} > {self.since}" if short in own else where
+
+    def hang(self, ids: set[str]) -> None:
+        """Whose activities the tables show that wait for it."""
+        self._choose(ids, HANGING)
+
+    def _choose(self, ids: set[str], name: str = CHOSEN) -> None:
         chosen = pa.table({"id": pa.array(sorted(ids), pa.string())})
         self.raw.register("_ids", chosen)
-        self.raw.execute("CREATE OR REPLACE TEMP TABLE _chosen AS SELECT id FROM _ids")
+        self.raw.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT id FROM _ids")
         self.raw.unregister("_ids")
 
     def _values(self, query: str) -> set[str]:

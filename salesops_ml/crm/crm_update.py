@@ -17,7 +17,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from salesops_ml.crm.crm_narrow import Narrowed
+from salesops_ml.crm.crm_narrow import ACTIVITIES, Narrowed
 from salesops_ml.crm.landed_draft import OF_DEALS, OWN_KEY
 from salesops_ml.crm.vendor_quotes import ANSWER
 from salesops_ml.errors import DataError
@@ -65,13 +65,13 @@ def write_part(
     return True
 
 
-def stands_as_before(url: str, done: CanonicalTables, part: Narrowed) -> bool:
-    """Whether of the part's deals just those stand that the warehouse holds."""
+def came_or_went(url: str, done: CanonicalTables, part: Narrowed) -> set[str]:
+    """The part's deals that the warehouse does not hold yet, or will hold no longer."""
     with closing(duckdb.connect(str(database_path(url)), read_only=True)) as raw:
         rows = raw.execute(
             f"SELECT deal_id FROM deals t WHERE {_of_part(raw, 'deals', part)}"
         ).fetchall()
-    return {str(row[0]) for row in rows} == set(done.tables["deals"]["deal_id"].to_pylist())
+    return {str(row[0]) for row in rows} ^ set(done.tables["deals"]["deal_id"].to_pylist())
 
 
 def _put(
@@ -111,7 +111,8 @@ def _gone(raw: duckdb.DuckDBPyConnection, name: str, done: CanonicalTables, part
 
 def _of_part(raw: duckdb.DuckDBPyConnection, name: str, part: Narrowed) -> str:
     """The condition that a row of table `name` is of the part."""
-    raw.register("_deals", pa.table({"id": pa.array(part.deals, pa.string())}))
+    deals = part.hanging if name == ACTIVITIES else part.deals
+    raw.register("_deals", pa.table({"id": pa.array(deals, pa.string())}))
     near = "t.deal_id IN (SELECT id FROM _deals)"
     if name not in OWN_KEY:
         return near
@@ -132,14 +133,17 @@ def _by_key(raw: duckdb.DuckDBPyConnection, name: str, fresh: pa.Table) -> str:
 def _put_rejects(raw: duckdb.DuckDBPyConnection, done: CanonicalTables, part: Narrowed) -> bool:
     """Rejects of the part's records, by the place that each names."""
     fresh = conform("rejects", done.rejects)
-    ids = [*part.deals, *(key for keys in part.own.values() for key in keys)]
-    raw.register("_records", pa.table({"id": pa.array(ids, pa.string())}))
-    raw.register("_untouched", pa.table({"name": pa.array(sorted(part.untouched), pa.string())}))
-    where = (
-        "(regexp_extract(source, ' deal (.+)$', 1) IN (SELECT id FROM _records) "
-        "OR regexp_extract(reason, '^deal ([^:]+):', 1) IN (SELECT id FROM _records)) "
-        'AND "table" NOT IN (SELECT name FROM _untouched)'
+    own = [key for keys in part.own.values() for key in keys]
+    for name, ids in (("_records", part.deals), ("_hanging", part.hanging)):
+        raw.register(name, pa.table({"id": pa.array([*ids, *own], pa.string())}))
+    told = (
+        "regexp_extract(source, ' deal (.+)$', 1)", "regexp_extract(reason, '^deal ([^:]+):', 1)"
+    )  # fmt: skip
+    near, hanging = (
+        " OR ".join(f"{one} IN (SELECT id FROM {name})" for one in told)
+        for name in ("_records", "_hanging")
     )
+    where = f"""({near}) AND ("table" <> '{ACTIVITIES}' OR {hanging})"""
     stands = raw.execute(f"SELECT * FROM rejects WHERE {where}").to_arrow_table()
     raw.execute(f"DELETE FROM rejects WHERE {where}")
     raw.register("_fresh", fresh)

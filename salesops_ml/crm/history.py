@@ -37,18 +37,20 @@ def complete_history(
         return tables
     recorded = conform("deal_changes", tables.tables["deal_changes"])
     changes = joined([recorded, _first_values(tables, recorded)]) if first_values else recorded
-    if not _has_own_money(changes):
-        return replace(tables, tables={**tables.tables, "deal_changes": changes})
-    changes, rejects = _without_unpriced(tables, changes, base_currency)
-    changes = joined([changes, _in_company_money(tables, changes, base_currency)])
-    tables = replace(tables, rejects=pa.concat_tables([tables.rejects, rejects]))
+    own = _in_own_money(changes)
+    if pc.any(own).as_py():
+        moves, rejects = _without_unpriced(tables, changes.filter(own), base_currency)
+        priced = _in_company_money(tables, moves, base_currency)
+        changes = joined([changes.filter(pc.invert(own)), moves, priced])
+        tables = replace(tables, rejects=pa.concat_tables([tables.rejects, rejects]))
     return replace(tables, tables={**tables.tables, "deal_changes": changes})
 
 
-def _has_own_money(changes: pa.Table) -> bool:
-    """Whether amounts have a history in the deals' money only."""
-    fields = set(pc.unique(changes["field"]).to_pylist())
-    return "amount" in fields and "amount_base" not in fields
+def _in_own_money(changes: pa.Table) -> pa.ChunkedArray:
+    """Which rows are amounts of deals whose amounts have a history in the deal's own money only."""
+    told = changes.filter(pc.equal(changes["field"], "amount_base"))["deal_id"]
+    in_company_money = pc.is_in(changes["deal_id"], value_set=told.combine_chunks())
+    return pc.and_(pc.equal(changes["field"], "amount"), pc.invert(in_company_money))
 
 
 def _first_values(tables: CanonicalTables, recorded: pa.Table) -> pa.Table:
@@ -94,9 +96,9 @@ def _creation_rows(
 def _without_unpriced(
     tables: CanonicalTables, changes: pa.Table, base: str
 ) -> tuple[pa.Table, pa.Table]:
-    """The changes but for those of amounts on a day without a rate, and these as rejects."""
+    """Changes of amounts but for those on a day without a rate, and these as rejects."""
     rates, currencies = _rates_of_moves(tables, changes, base)
-    told = pc.and_(pc.equal(changes["field"], "amount"), pc.is_valid(changes["new_value"]))
+    told = pc.is_valid(changes["new_value"])
     unpriced = pc.and_(pc.and_(told, pc.is_valid(currencies)), pc.is_null(rates))
     rows = changes.filter(unpriced)
     named = zip(
@@ -141,9 +143,8 @@ def _currencies_then(
     return pc.coalesce(pa.chunked_array([then]), today)
 
 
-def _in_company_money(tables: CanonicalTables, changes: pa.Table, base: str) -> pa.Table:
+def _in_company_money(tables: CanonicalTables, moves: pa.Table, base: str) -> pa.Table:
     """The history of `amount`, at each day's rate, as the history of `amount_base`."""
-    moves = changes.filter(pc.equal(changes["field"], "amount"))
     bookings = _bookings(tables, moves, base)
     priced = pc.is_valid(_rates_of_moves(tables, bookings, base)[0])
     moves = joined([moves, bookings.filter(priced)])

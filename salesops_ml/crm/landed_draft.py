@@ -23,12 +23,17 @@ def draft_of(mapped: Mapping[str, ir.Table], source: CrmSource) -> Draft:
 
     A row with a value that does not read as its kind is a reject.
     """
-    vendor = str(getattr(source, "type", "crm"))
     draft = Draft({}, attributes=attributes_of(source))
     for name, expression in mapped.items():
         if name != "deal_daily":
-            draft = _with_table(draft, name, _typed(name, expression.to_pyarrow(), source), vendor)
+            draft = with_mapped(draft, name, expression, source)
     return draft
+
+
+def with_mapped(draft: Draft, name: str, expression: ir.Table, source: CrmSource) -> Draft:
+    """The draft with one more table."""
+    vendor = str(getattr(source, "type", "crm"))
+    return _with_table(draft, name, _typed(name, expression.to_pyarrow(), source), vendor)
 
 
 def _typed(name: str, table: pa.Table, source: CrmSource) -> pa.Table:

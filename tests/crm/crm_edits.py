@@ -197,8 +197,12 @@ class HubSpotEdits:
         self._set(deal, "dealstage", self.rng.choice(self.rows["pipeline_stages"])["id"])
 
     def change_amount(self, deal: Row) -> None:
-        """Another amount for a deal."""
-        self._set(deal, "amount", str(self.rng.randint(1, 90_000)))
+        """Another amount for a deal, which HubSpot puts into home currency at the rate it has."""
+        before, home = float(deal["amount"] or 0), float(deal["amount_in_home_currency"] or 0)
+        amount = self.rng.randint(1, 90_000)
+        self._set(deal, "amount", str(amount))
+        if before and home:
+            self._set(deal, "amount_in_home_currency", str(round(amount * home / before, 6)))
 
     def _owner(self, deal: Row) -> None:
         self._set(deal, "hubspot_owner_id", self.rng.choice(self.rows["owners"])["id"])

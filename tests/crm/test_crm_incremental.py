@@ -11,12 +11,14 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from salesops_ml.crm.crm_narrow import Narrowed
 from salesops_ml.crm.landing import landing_path
 from tests.crm.crm_by_hand import by_hand
 from tests.crm.crm_desk import LOADED_AT, CrmDesk, vendor_rows
 from tests.crm.crm_edits import BOT, BOT_APP, HubSpotEdits, SalesforceEdits
 
 EDITS: dict[str, Any] = {"salesforce": SalesforceEdits, "hubspot": HubSpotEdits}
+LOADS = ("delete", "amount", "restore", "create", "move", "merge")
 SOFTWARE = {"salesforce": (BOT,), "hubspot": (BOT_APP,)}
 
 
@@ -118,6 +120,49 @@ def test_own_writes_and_the_same_tables_again_change_nothing(tmp_path: Path, ven
     told = here.everything()
     assert told["deal_changes"] == before["deal_changes"]
     assert told["stage_events"] == before["stage_events"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("vendor", ["salesforce", "hubspot"])
+def test_activities_come_and_go_with_their_deals(
+    tmp_path: Path, vendor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loads that bring no activity: those of deals that went, returned or lost their rate follow."""
+    hung: list[set[str]] = []
+    with_activities = Narrowed.with_activities
+
+    def watched(part: Narrowed, ids: set[str]) -> Narrowed:
+        hung.append(ids)
+        return with_activities(part, ids)
+
+    monkeypatch.setattr(Narrowed, "with_activities", watched)
+    rows = small(vendor)
+    folders = {kind: tmp_path / kind for kind in ("grown", *LOADS)}
+    for folder in folders.values():
+        folder.mkdir()
+    edits, grown = EDITS[vendor](rows, 7), desk(folders["grown"], vendor)
+    grown.sync(rows)
+    grown.ingest(LOADED_AT)
+    deals = "Opportunity" if vendor == "salesforce" else "deals"
+    gone, key = ("IsDeleted", "Id") if vendor == "salesforce" else ("archived", "id")
+    busy = [row["deal_id"] for row in grown.stored("activities") if row["deal_id"]]
+    chosen = next(row for row in rows[deals] if row[key] == max(busy, key=busy.count))
+    at = LOADED_AT
+    for kind in LOADS:
+        if kind in ("delete", "restore"):
+            chosen[gone] = kind == "delete"
+            edits.clock += timedelta(minutes=5)
+            edits._put(deals, chosen)
+        elif kind in edits.kinds:
+            edits.edit(kind)
+        at += timedelta(hours=1)
+        grown.sync(edits.take())
+        grown.ingest(at)
+        fresh = desk(folders[kind], vendor)
+        fresh.sync(rows)
+        fresh.ingest(at)
+        refuse_unequal(grown.everything(), fresh.everything(), at)
+    assert hung[:3] == [{chosen[key]}, set(), {chosen[key]}]
 
 
 def test_a_landing_that_was_taken_away_is_read_anew_and_mapped_anew(tmp_path: Path) -> None:

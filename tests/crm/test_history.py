@@ -126,6 +126,20 @@ def test_an_amount_is_valued_in_the_currency_that_the_deal_had_then() -> None:
     ]  # fmt: skip
 
 
+def test_a_deal_with_its_own_history_of_company_money_leaves_others_to_the_rates() -> None:
+    changes = [
+        change("a", "amount", 5, "100.00", "200.00"), change("a", "amount_base", 5, "60.00", "90.00"),
+        change("b", "amount", 5, "100.00", "200.00"),
+    ]  # fmt: skip
+    both = complete_history(world(changes), base_currency="EUR", first_values=False)
+    alone = complete_history(world(changes[2:]), base_currency="EUR", first_values=False)
+    assert told(both, "amount_base") == [
+        ("a", 5, "60.00", "90.00"), ("b", 5, "100.00", "200.00")
+    ]  # fmt: skip
+    assert told(alone, "amount_base") == [("b", 5, "100.00", "200.00")]
+    assert complete_history(both, base_currency="EUR", first_values=False) == both
+
+
 def closings(events: list[tuple[str, int, str]], stages: list[dict[str, Any]]) -> CanonicalTables:
     deals = [
         {"deal_id": "a", "status": "won", "pipeline": "p", "closed_at": datetime(2026, 1, 20)},
