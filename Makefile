@@ -9,7 +9,7 @@ demo: setup
 	@$(BIN)/salesops run --config configs/demo.yaml
 
 # At once, each on a core of its own: two halves that take about as long.
-HALF := tests/end_to_end tests/crm
+HALF := $(addprefix tests/,end_to_end forecasts models quality snapshots)
 
 test: setup
 	@$(MAKE) --no-print-directory -k -j2 test-half test-rest

@@ -27,6 +27,7 @@ from tests.crm.amocrm_by_hand import by_hand
 from tests.crm.amocrm_desk import BOT, AmoDesk, AmoEdits, small, world_rows
 from tests.crm.amocrm_plug import PACE, connection, state
 from tests.crm.crm_desk import LOADED_AT, company
+from tests.crm.first_load import FirstLoad
 from tests.crm.landed_state import refuse_unlike
 from tests.crm.test_crm_incremental import refuse_unequal
 
@@ -34,9 +35,14 @@ ANN = 300_005
 """Somebody who is no software."""
 
 
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> FirstLoad:
+    return FirstLoad(tmp_path_factory.mktemp("first"), small, AmoDesk)
+
+
 @pytest.fixture
-def twin() -> Iterator[TwinServer]:
-    with TwinServer(small()) as server:
+def twin(first: FirstLoad) -> Iterator[TwinServer]:
+    with first.twin() as server:
         yield server
 
 
@@ -118,9 +124,10 @@ def test_change_by_change_ends_where_a_full_load_ends(
         assert told.status == {row["deal_id"]: row["status"] for row in grown.stored("deals")}
 
 
-def test_deleted_restored_and_merged_deals_come_and_go(tmp_path: Path, twin: TwinServer) -> None:
-    desk, people = AmoDesk(tmp_path, twin), org(twin).people
-    desk.ingest()
+def test_deleted_restored_and_merged_deals_come_and_go(
+    first: FirstLoad, tmp_path: Path, twin: TwinServer
+) -> None:
+    desk, people = first.desk(tmp_path, twin), org(twin).people
     before = {row["deal_id"] for row in desk.stored("deals")}
     binned, purged, winner, loser, *_ = lead_ids(twin)
     people.delete(binned, by=ANN)
@@ -138,13 +145,12 @@ def test_deleted_restored_and_merged_deals_come_and_go(tmp_path: Path, twin: Twi
 
 
 def test_a_reopened_deal_is_open_and_a_renamed_stage_has_one_name(
-    tmp_path: Path, twin: TwinServer
+    first: FirstLoad, tmp_path: Path, twin: TwinServer
 ) -> None:
-    desk, people = AmoDesk(tmp_path, twin), org(twin).people
+    desk, people = first.desk(tmp_path, twin), org(twin).people
     lead = next(row for row in org(twin).tables["leads"].values() if row["status_id"] == 142)
     (pipeline,) = org(twin).tables["pipelines"].values()
     first = pipeline["_embedded"]["statuses"][0]["id"]
-    desk.ingest()
     people.move(lead["id"], first, by=ANN)
     people.rename(first, "Fresh")
     desk.ingest(LOADED_AT + timedelta(hours=1))
@@ -242,9 +248,10 @@ def test_what_has_no_field_of_its_own_is_known_from_photographs(
 
 
 @pytest.mark.slow
-def test_a_bad_network_changes_nothing_of_what_lands(tmp_path: Path, twin: TwinServer) -> None:
-    still = AmoDesk(tmp_path / "still", twin)
-    still.ingest()
+def test_a_bad_network_changes_nothing_of_what_lands(
+    first: FirstLoad, tmp_path: Path, twin: TwinServer
+) -> None:
+    still = first.desk(tmp_path / "still", twin)
     faults: Any = {"503": 0.05, "drop_after": 0.05, "truncate": 0.05, "expired_token": 0.04,
                    "429": 0.04}  # fmt: skip
     twin.faults = FaultPlan(faults, seed=5)
@@ -298,9 +305,10 @@ def test_a_field_of_scores_is_not_read_by_its_id(tmp_path: Path, twin: TwinServe
     assert told.value.exit_code == 1
 
 
-def test_what_the_account_forbids_is_said_in_a_sentence(tmp_path: Path, twin: TwinServer) -> None:
-    desk = AmoDesk(tmp_path, twin)
-    desk.ingest()
+def test_what_the_account_forbids_is_said_in_a_sentence(
+    first: FirstLoad, tmp_path: Path, twin: TwinServer
+) -> None:
+    desk = first.desk(tmp_path, twin)
     before = desk.everything()
     for name, value, words in (
         ("has_data", False, "the token may not do this.*administrator"),
@@ -335,10 +343,9 @@ def test_who_calls_above_the_limit_is_locked_out_and_told(twin: TwinServer) -> N
 
 @pytest.mark.parametrize("of", ["leads", "events"])
 def test_a_page_that_repeats_ends_the_load_and_keeps_the_last_one(
-    tmp_path: Path, twin: TwinServer, of: str
+    first: FirstLoad, tmp_path: Path, twin: TwinServer, of: str
 ) -> None:
-    desk = AmoDesk(tmp_path, twin)
-    desk.ingest()
+    desk = first.desk(tmp_path, twin)
     before = desk.everything()
     if of == "leads":
         lead = org(twin).tables["leads"][lead_ids(twin)[0]]

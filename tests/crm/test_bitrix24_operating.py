@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from salesops_ml.crm.bitrix24_operating import ALLOWED, WINDOW, OperatingTime
 from salesops_ml.crm.limits import Clock
+from tests.crm.stepped_clock import Stepped
 
 METHOD = "crm.item.update"
 
@@ -67,20 +68,6 @@ def test_what_others_used_is_waited_for() -> None:
         time.note(METHOD, meter.batch([2.0] * 50), began=began)
     assert clock.now() - start >= WINDOW * 0.9
     assert meter.most <= ALLOWED
-
-
-class Stepped(Clock):
-    """A clock that goes on by what is slept, and by what commands take."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        object.__setattr__(self, "at", 0.0)
-
-    def now(self) -> float:
-        return self.at  # type: ignore[attr-defined, no-any-return]
-
-    def sleep(self, seconds: float) -> None:
-        object.__setattr__(self, "at", self.now() + seconds)
 
 
 @settings(max_examples=200, deadline=None)

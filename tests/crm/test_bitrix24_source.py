@@ -24,12 +24,22 @@ from tests.crm.bitrix24_desk import PortalDesk, small
 from tests.crm.bitrix24_edits import PortalEdits
 from tests.crm.bitrix24_plug import connection, state
 from tests.crm.crm_desk import LOADED_AT, company, vendor_rows
+from tests.crm.first_load import FirstLoad
 from tests.crm.test_crm_incremental import refuse_unequal
 
 
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> FirstLoad:
+    return FirstLoad(
+        tmp_path_factory.mktemp("first"),
+        lambda: Bitrix24Twin(small(), burst=10_000).with_own_fields(),
+        PortalDesk,
+    )
+
+
 @pytest.fixture
-def twin() -> Iterator[TwinServer]:
-    with TwinServer(Bitrix24Twin(small(), burst=10_000).with_own_fields()) as server:
+def twin(first: FirstLoad) -> Iterator[TwinServer]:
+    with first.twin() as server:
         yield server
 
 
@@ -107,9 +117,10 @@ def without(rows: list[dict[str, Any]], lost: Any) -> list[dict[str, Any]]:
     )
 
 
-def test_one_rate_a_currency_holds_for_all_time(tmp_path: Path, twin: TwinServer) -> None:
-    desk = PortalDesk(tmp_path, twin)
-    desk.ingest()
+def test_one_rate_a_currency_holds_for_all_time(
+    first: FirstLoad, tmp_path: Path, twin: TwinServer
+) -> None:
+    desk = first.desk(tmp_path, twin)
     rates = {row["CURRENCY"]: float(row["AMOUNT"]) / float(row["AMOUNT_CNT"])
              for row in portal_of(twin).currencies}  # fmt: skip
     for row in desk.stored("deals"):
@@ -164,12 +175,11 @@ def told_by_hand(portal: Bitrix24Twin) -> set[tuple[str, datetime, str]]:
 
 
 def test_amounts_owners_and_dates_have_the_past_of_our_photographs(
-    tmp_path: Path, twin: TwinServer
+    first: FirstLoad, tmp_path: Path, twin: TwinServer
 ) -> None:
     deals = portal_of(twin).tables["deals"].rows.values()
     deal = next(row for row in deals if row["stageSemanticId"] == "P")
-    desk = PortalDesk(tmp_path, twin)
-    desk.ingest()
+    desk = first.desk(tmp_path, twin)
     desk.sync(
         {"deals": [{**deal, "opportunity": 4242.0, "closedate": "2027-01-05T03:00:00+03:00"}]}
     )
@@ -181,9 +191,10 @@ def test_amounts_owners_and_dates_have_the_past_of_our_photographs(
     assert min(row["changed_at"] for row in desk.stored("deal_changes")) == LOADED_AT
 
 
-def test_a_deleted_deal_leaves_with_all_that_is_its_own(tmp_path: Path, twin: TwinServer) -> None:
-    desk = PortalDesk(tmp_path, twin)
-    desk.ingest()
+def test_a_deleted_deal_leaves_with_all_that_is_its_own(
+    first: FirstLoad, tmp_path: Path, twin: TwinServer
+) -> None:
+    desk = first.desk(tmp_path, twin)
     before = {row["deal_id"] for row in desk.stored("deals")}
     gone = min(before)
     desk.sync({}, {"deals": [int(gone)]})
@@ -208,13 +219,12 @@ def test_deleted_activities_leave_where_they_are_looked_for(tmp_path: Path, twin
 
 
 def test_a_reopened_deal_is_open_and_a_renamed_stage_has_one_name(
-    tmp_path: Path, twin: Any
+    first: FirstLoad, tmp_path: Path, twin: Any
 ) -> None:
     portal = portal_of(twin)
     won = next(row for row in portal.tables["deals"].rows.values() if row["stageSemanticId"] == "S")
     stage = next(row for row in portal.tables["statuses"].rows.values() if row["NAME"] == "Lead")
-    desk = PortalDesk(tmp_path, twin)
-    desk.ingest()
+    desk = first.desk(tmp_path, twin)
     history = {"ID": 10**6, "TYPE_ID": 2, "OWNER_ID": won["id"], "CREATED_TIME": portal.moment(),
                "CATEGORY_ID": 0, "STAGE_SEMANTIC_ID": "P", "STAGE_ID": stage["STATUS_ID"]}  # fmt: skip
     desk.sync({"deals": [{**won, "stageId": stage["STATUS_ID"], "stageSemanticId": "P"}],
@@ -249,9 +259,10 @@ def test_pipelines_have_stages_of_their_own(tmp_path: Path, twin: Any) -> None:
     assert names == ["Lead", "Signed", "Lost"]
 
 
-def test_own_scores_come_back_as_nothing(tmp_path: Path, twin: TwinServer) -> None:
-    desk = PortalDesk(tmp_path, twin)
-    desk.ingest()
+def test_own_scores_come_back_as_nothing(
+    first: FirstLoad, tmp_path: Path, twin: TwinServer
+) -> None:
+    desk = first.desk(tmp_path, twin)
     before, edits = desk.everything(), PortalEdits(portal_of(twin), 3)
     for _ in range(20):
         edits.edit("own_write")
@@ -269,9 +280,10 @@ def test_a_field_that_we_write_is_no_feature(tmp_path: Path, twin: Any, field: s
 
 
 @pytest.mark.slow
-def test_a_bad_network_changes_nothing_of_what_lands(tmp_path: Path, twin: TwinServer) -> None:
-    still = PortalDesk(tmp_path / "still", twin)
-    still.ingest()
+def test_a_bad_network_changes_nothing_of_what_lands(
+    first: FirstLoad, tmp_path: Path, twin: TwinServer
+) -> None:
+    still = first.desk(tmp_path / "still", twin)
     twin.faults = FaultPlan(
         {"503": 0.1, "429": 0.05, "drop_after": 0.1, "truncate": 0.1, "expired_token": 0.1},
         seed=5,
@@ -374,10 +386,9 @@ def test_what_the_webhook_may_not_do_is_said_in_a_sentence(tmp_path: Path, twin:
 
 
 def test_a_page_that_repeats_ends_the_load_and_keeps_the_last_one(
-    tmp_path: Path, twin: TwinServer
+    first: FirstLoad, tmp_path: Path, twin: TwinServer
 ) -> None:
-    desk = PortalDesk(tmp_path, twin)
-    desk.ingest()
+    desk = first.desk(tmp_path, twin)
     before = desk.everything()
     portal_of(twin).repeats = True
     with pytest.raises(SourceError, match="came twice"):
@@ -411,7 +422,7 @@ def test_reading_waits_before_a_method_is_closed_to_the_whole_company(twin: Twin
         told = Bitrix24Source.model_validate(
             connection(server.url, burst=10_000, calls_a_second=100)
         )
-        reader = Portal(told, clock=clock)
+        reader = Portal(told, clock=clock, timeout=60 * clock.factor)
         rows = [row for page in reader.pages("crm.activity.list", {}, key="ID") for row in page]
     assert [int(row["ID"]) for row in rows] == sorted(portal.tables["activities"].rows)
     assert portal.closed_calls == 0

@@ -221,7 +221,7 @@ def test_writing_waits_before_updates_are_closed_to_the_whole_company(tmp_path: 
     portal.seconds = {"crm.item.update": 3.0}
     with TwinServer(portal, clock=clock) as twin:
         outbox = Outbox(f"sqlite:///{tmp_path}/o.db")
-        target = open_target(twin.url, clock=clock)
+        target = open_target(twin.url, clock=clock, timeout=60 * clock.factor)
         outbox.plan("run", target.place, plan(400), at=AT)
         assert Delivery(outbox, target, clock=clock).run("run").confirmed == 400
         assert twin.report()["seconds"] >= 600
@@ -236,7 +236,7 @@ def test_a_method_that_others_have_closed_is_waited_for(tmp_path: Path) -> None:
         portal._run("crm.item.update", {"entityTypeId": 2, "id": 1, "fields": {}})
         portal.seconds = {}
         outbox = Outbox(f"sqlite:///{tmp_path}/o.db")
-        target = open_target(twin.url, clock=clock)
+        target = open_target(twin.url, clock=clock, timeout=60 * clock.factor)
         outbox.plan("run", target.place, plan(100), at=AT)
         done = Delivery(outbox, target, clock=clock).run("run")
         assert clock.now() - closed_at >= WINDOW

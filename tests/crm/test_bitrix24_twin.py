@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from salesops_ml.crm.bitrix24_api import _query
 from salesops_ml.crm.bitrix24_twin import CODE, USER_ID, Bitrix24Twin
 from salesops_ml.crm.bitrix24_twin_query import Table, parse_php, read_page
-from salesops_ml.crm.limits import Clock
 from salesops_ml.crm.twin_server import TwinServer, make_twin
 from salesops_ml.crm.twin_world_bitrix24 import bitrix24_rows
 from tests.crm.bitrix24_tls import with_tls
+from tests.crm.stepped_clock import Stepped
 from tests.needs import missing
 
 try:
@@ -176,7 +176,7 @@ def test_a_method_that_took_too_long_is_closed_for_ten_minutes(portal: Bitrix24T
     from b24pysdk import errors
 
     portal.seconds = {"crm.item.fields": 200.0}
-    with TwinServer(portal, clock=Clock(1_000.0)) as server:
+    with TwinServer(portal, clock=Stepped()) as server:
         assert server.url
         told = [portal._called(call("crm.item.fields"), "1", CODE, "crm.item.fields").status
                 for _ in range(4)]  # fmt: skip

@@ -18,6 +18,7 @@ import yaml
 
 from tests.crm.desk import DEALS, Desk
 from tests.needs import ROOT
+from tests.ready_commands import ready_command
 
 COMMAND = [sys.executable, "-m", "salesops_ml.cli", "ingest"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -35,7 +36,12 @@ def edited(path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
     return path
 
 
-def salesops_ingest(desk: Desk, *words: str) -> subprocess.CompletedProcess[str]:
+def salesops_ingest(
+    desk: Desk, *words: str, typed: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run `salesops ingest` beside the files; `typed` starts from nothing, as a shell does."""
+    if not typed:
+        return ready_command(["ingest", *words], desk.folder, desk.folder)
     return subprocess.run(
         [*COMMAND, *words], cwd=desk.folder, env=ENVIRONMENT, capture_output=True, text=True,
         check=False, timeout=300,
@@ -50,12 +56,12 @@ def with_good_load(desk: Desk) -> bytes:
 
 def test_a_load_tells_its_rows_and_a_second_one_that_nothing_is_new(desk: Desk) -> None:
     path = configured(desk, {"deals": desk.deals(), "stage_events": desk.events()})
-    first = salesops_ingest(desk, "--config", str(path), "--json", "told.json")
+    first = salesops_ingest(desk, "--config", str(path), "--json", "told.json", typed=True)
     assert (first.returncode, first.stderr) == (0, "")
     assert first.stdout.split()[:4] == ["deals", "5", "stage_events", "7"]
     told = json.loads((desk.folder / "told.json").read_text())
     assert (told["changed"], told["rejects"], told["rows"]["stage_events"]) == (True, 0, 7)
-    second = salesops_ingest(desk, "--config", str(path))
+    second = salesops_ingest(desk, "--config", str(path), typed=True)
     assert second.returncode == 0
     assert second.stdout.splitlines()[-1] == "nothing new: the warehouse is as it was"
 

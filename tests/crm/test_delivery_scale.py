@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import tracemalloc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,10 +21,27 @@ from tests.crm.killed_delivery import AT, scores
 from tests.crm.sample_vendor import AT_ONCE, WINDOW, SampleTarget, SampleTwin
 
 
+def seconds_unlimited(folder: Path, deals: int) -> float:
+    """What this machine takes for so many deals where windows pass at once and answers come at once."""
+    folder.mkdir()
+    clock = Clock(factor=10_000)
+    with TwinServer(SampleTwin(deals), clock=clock) as twin:
+        patient = SampleTarget(twin.url, clock=clock, timeout=60 * clock.factor)
+        outbox = Outbox(f"sqlite:///{folder}/outbox.db")
+        outbox.plan("run", patient.place, scores(deals), at=AT)
+        start = time.monotonic()
+        assert Delivery(outbox, patient, clock=clock).run("run").confirmed == deals
+        return time.monotonic() - start
+
+
 @pytest.mark.slow
 def test_the_limit_is_used_to_nine_tenths_and_never_passed(tmp_path: Path) -> None:
-    """The least time for so many calls, by the vendor's window alone, against the time taken."""
-    clock, deals = Clock(factor=3), 6_100
+    """The least time for so many calls, by the vendor's window alone, against the time taken.
+
+    The clock runs three times as fast, less where this machine would be slower than the vendor.
+    """
+    deals = 6_100
+    clock = Clock(factor=min(3.0, 3.0 / seconds_unlimited(tmp_path / "unlimited", deals)))
     with TwinServer(SampleTwin(deals), clock=clock, latency=0.1) as twin:
         target = SampleTarget(twin.url, clock=clock, pace_book=tmp_path / "pace")
         outbox = Outbox(f"sqlite:///{tmp_path}/outbox.db")

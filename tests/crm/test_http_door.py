@@ -78,7 +78,7 @@ def twin(
     with TwinServer(Counter(), clock=FAST, **asked) as server:
         door = HttpDoor(
             server.url, limits=Limits(1, calls_at_once=4), login=BearerLogin(Secret(token)),
-            clock=FAST, timeout=30, backoff=Backoff(attempts=4), explain=explain,
+            clock=FAST, timeout=100, backoff=Backoff(attempts=4), explain=explain,
         )  # fmt: skip
         yield server, door
         door.close()

@@ -23,6 +23,7 @@ from salesops_ml.errors import Refused, SourceError
 from tests.crm.crm_by_hand import by_hand
 from tests.crm.crm_desk import LOADED_AT, CrmDesk, vendor_rows
 from tests.crm.crm_edits import BOT_APP, HubSpotEdits
+from tests.crm.first_load import FirstLoad
 from tests.crm.hubspot_desk import HubSpotDesk
 from tests.crm.hubspot_plug import HURRY, QUICK, connection, state
 from tests.crm.landed_state import refuse_unlike
@@ -38,9 +39,18 @@ def rows_of(rows: dict[str, list[dict[str, Any]]] | None = None) -> dict[str, li
     return {**rows, "exchange_rates": rates}
 
 
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> FirstLoad:
+    return FirstLoad(
+        tmp_path_factory.mktemp("first"),
+        lambda: HubSpotTwin(rows_of(), calls=QUICK).with_own_fields(),
+        HubSpotDesk,
+    )
+
+
 @pytest.fixture
-def twin() -> Iterator[TwinServer]:
-    with TwinServer(HubSpotTwin(rows_of(), calls=QUICK).with_own_fields()) as server:
+def twin(first: FirstLoad) -> Iterator[TwinServer]:
+    with first.twin() as server:
         yield server
 
 
@@ -118,9 +128,10 @@ def with_priced_photographs(told: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_a_deleted_deal_leaves_and_a_restored_one_returns(tmp_path: Path, twin: Any) -> None:
-    desk = HubSpotDesk(tmp_path, twin)
-    desk.ingest()
+def test_a_deleted_deal_leaves_and_a_restored_one_returns(
+    first: FirstLoad, tmp_path: Path, twin: Any
+) -> None:
+    desk = first.desk(tmp_path, twin)
     before = {row["deal_id"] for row in desk.stored("deals")}
     gone, purged, *_ = sorted(before)
     desk.sync({}, {"deals": [gone, purged]})
@@ -135,9 +146,10 @@ def test_a_deleted_deal_leaves_and_a_restored_one_returns(tmp_path: Path, twin: 
 
 
 @pytest.mark.slow
-def test_merged_deals_become_one_with_both_histories(tmp_path: Path, twin: Any) -> None:
-    desk = HubSpotDesk(tmp_path, twin)
-    desk.ingest()
+def test_merged_deals_become_one_with_both_histories(
+    first: FirstLoad, tmp_path: Path, twin: Any
+) -> None:
+    desk = first.desk(tmp_path, twin)
     first, second, third = sorted(row["deal_id"] for row in desk.stored("deals"))[:3]
     merged = account(twin).merge(first, second)
     desk.ingest(LOADED_AT + timedelta(hours=1))
@@ -157,9 +169,8 @@ def test_merged_deals_become_one_with_both_histories(tmp_path: Path, twin: Any) 
     }
 
 
-def test_a_tie_that_was_cut_is_cut_here(tmp_path: Path, twin: Any) -> None:
-    desk = HubSpotDesk(tmp_path, twin)
-    desk.ingest()
+def test_a_tie_that_was_cut_is_cut_here(first: FirstLoad, tmp_path: Path, twin: Any) -> None:
+    desk = first.desk(tmp_path, twin)
     told = [row for row in desk.stored("activities") if row["deal_id"]]
     call = next(row for row in told if row["activity_id"] in account(twin).objects["calls"])
     account(twin).unlink("calls", call["activity_id"], "deals", call["deal_id"])
@@ -200,9 +211,8 @@ def test_deals_of_several_pipelines_are_told_apart(tmp_path: Path) -> None:
         assert one.stored("stage_events") == events
 
 
-def test_own_scores_come_back_as_nothing(tmp_path: Path, twin: Any) -> None:
-    desk = HubSpotDesk(tmp_path, twin)
-    desk.ingest()
+def test_own_scores_come_back_as_nothing(first: FirstLoad, tmp_path: Path, twin: Any) -> None:
+    desk = first.desk(tmp_path, twin)
     before = desk.everything()
     for deal in list(account(twin).objects["deals"].values())[:20]:
         account(twin).saved(deal, {"salesops_win_probability": "0.42"},
@@ -216,9 +226,10 @@ def test_own_scores_come_back_as_nothing(tmp_path: Path, twin: Any) -> None:
 
 
 @pytest.mark.slow
-def test_a_bad_network_changes_nothing_of_what_lands(tmp_path: Path, twin: Any) -> None:
-    still = HubSpotDesk(tmp_path / "still", twin)
-    still.ingest()
+def test_a_bad_network_changes_nothing_of_what_lands(
+    first: FirstLoad, tmp_path: Path, twin: Any
+) -> None:
+    still = first.desk(tmp_path / "still", twin)
     twin.faults = FaultPlan(
         {"503": 0.1, "drop_after": 0.1, "truncate": 0.1, "expired_token": 0.1, "429": 0.02}, seed=5
     )
@@ -240,9 +251,10 @@ def test_no_clock_of_ours_matters(tmp_path: Path, twin: Any) -> None:
 
 
 @pytest.mark.slow
-def test_what_searches_do_not_find_yet_comes_with_a_later_load(tmp_path: Path, twin: Any) -> None:
-    desk = HubSpotDesk(tmp_path, twin)
-    desk.ingest()
+def test_what_searches_do_not_find_yet_comes_with_a_later_load(
+    first: FirstLoad, tmp_path: Path, twin: Any
+) -> None:
+    desk = first.desk(tmp_path, twin)
     late, early = list(account(twin).objects["deals"])[:2]
     account(twin).unindexed.add(("deals", late))
     desk.sync(
@@ -335,10 +347,9 @@ def test_what_the_token_may_not_see_is_said_or_left_out(
 
 @pytest.mark.parametrize("kind", ["listed", "searched"])
 def test_a_page_that_repeats_ends_the_load_and_keeps_the_last_one(
-    tmp_path: Path, twin: Any, kind: str
+    first: FirstLoad, tmp_path: Path, twin: Any, kind: str
 ) -> None:
-    desk = HubSpotDesk(tmp_path, twin)
-    desk.ingest()
+    desk = first.desk(tmp_path, twin)
     before = desk.everything()
     call = next(iter(account(twin).objects["calls"].values()))
     if kind == "searched":
@@ -352,9 +363,10 @@ def test_a_page_that_repeats_ends_the_load_and_keeps_the_last_one(
     assert desk.everything() == before
 
 
-def test_a_past_that_hubspot_has_cut_off_is_kept_here(tmp_path: Path, twin: Any) -> None:
-    desk = HubSpotDesk(tmp_path, twin)
-    desk.ingest()
+def test_a_past_that_hubspot_has_cut_off_is_kept_here(
+    first: FirstLoad, tmp_path: Path, twin: Any
+) -> None:
+    desk = first.desk(tmp_path, twin)
     deal = max(
         account(twin).history, key=lambda one: len(account(twin).history[one].get("amount", ()))
     )
@@ -383,9 +395,10 @@ def test_a_stage_that_is_not_in_the_list_is_told(tmp_path: Path, twin: Any) -> N
     assert deal["id"] in {row["deal_id"] for row in desk.stored("deals")}
 
 
-def test_a_renamed_stage_has_one_name_throughout(tmp_path: Path, twin: Any) -> None:
-    desk = HubSpotDesk(tmp_path, twin)
-    desk.ingest()
+def test_a_renamed_stage_has_one_name_throughout(
+    first: FirstLoad, tmp_path: Path, twin: Any
+) -> None:
+    desk = first.desk(tmp_path, twin)
     stage = next(iter(account(twin).tables["pipeline_stages"].values()))
     desk.sync({"pipeline_stages": [{**stage, "label": "First talk"}]})
     desk.ingest(LOADED_AT + timedelta(hours=1))

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from salesops_ml.crm.limits import Backoff, Clock, Limits, Pace, Window
 from salesops_ml.crm.twin_vendor import BucketMeter, WindowMeter
 from salesops_ml.errors import Throttled
+from tests.crm.stepped_clock import Stepped
 from tests.needs import ROOT
 
 FAST = Clock(factor=500)
@@ -105,7 +106,7 @@ def test_a_process_that_follows_a_killed_one_knows_its_calls(tmp_path: Path) -> 
 def test_a_daily_limit_is_counted_over_processes_and_never_waited_for(
     tmp_path: Path, book: bool
 ) -> None:
-    hasty = Clock(factor=1e5)
+    hasty = Stepped()
     path = tmp_path / "calls" if book else None
     limits = Limits(1, (Window(10, 1), Window(25, 86_400)))
     pace = Pace(limits, hasty, path)

@@ -19,14 +19,24 @@ from salesops_ml.crm.twin_server import TwinServer
 from salesops_ml.errors import Refused, SourceError
 from tests.crm.crm_desk import LOADED_AT, CrmDesk, vendor_rows
 from tests.crm.crm_edits import BOT, SalesforceEdits
+from tests.crm.first_load import FirstLoad
 from tests.crm.salesforce_desk import ApiDesk
 from tests.crm.salesforce_plug import connection
 from tests.crm.test_crm_incremental import refuse_unequal, small
 
 
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> FirstLoad:
+    return FirstLoad(
+        tmp_path_factory.mktemp("first"),
+        lambda: SalesforceTwin(small("salesforce")).with_own_fields(),
+        ApiDesk,
+    )
+
+
 @pytest.fixture
-def twin() -> Iterator[TwinServer]:
-    with TwinServer(SalesforceTwin(small("salesforce")).with_own_fields()) as server:
+def twin(first: FirstLoad) -> Iterator[TwinServer]:
+    with first.twin() as server:
         yield server
 
 
@@ -100,9 +110,10 @@ def test_change_by_change_ends_where_a_full_load_ends(tmp_path: Path, seed: int)
     refuse_unequal(grown.everything(), fresh.everything(), at)
 
 
-def test_a_deleted_deal_leaves_and_a_restored_one_returns(tmp_path: Path, twin: Any) -> None:
-    desk = ApiDesk(tmp_path, twin)
-    desk.ingest()
+def test_a_deleted_deal_leaves_and_a_restored_one_returns(
+    first: FirstLoad, tmp_path: Path, twin: Any
+) -> None:
+    desk = first.desk(tmp_path, twin)
     before = {row["deal_id"] for row in desk.stored("deals")}
     gone = min(before)
     desk.sync({}, {"Opportunity": [gone]})
@@ -121,9 +132,8 @@ def test_a_deleted_deal_leaves_and_a_restored_one_returns(tmp_path: Path, twin: 
     assert {row["deal_id"] for row in desk.stored("deals")} == before
 
 
-def test_own_scores_come_back_as_nothing(tmp_path: Path, twin: Any) -> None:
-    desk = ApiDesk(tmp_path, twin)
-    desk.ingest()
+def test_own_scores_come_back_as_nothing(first: FirstLoad, tmp_path: Path, twin: Any) -> None:
+    desk = first.desk(tmp_path, twin)
     before = desk.everything()
     for deal in list(org(twin).tables["Opportunity"])[:20]:
         assert not org(twin).save(deal, {"Salesops_Win_Probability__c": 42.0})
@@ -134,9 +144,10 @@ def test_own_scores_come_back_as_nothing(tmp_path: Path, twin: Any) -> None:
 
 
 @pytest.mark.slow
-def test_a_bad_network_changes_nothing_of_what_lands(tmp_path: Path, twin: Any) -> None:
-    still = ApiDesk(tmp_path / "still", twin)
-    still.ingest()
+def test_a_bad_network_changes_nothing_of_what_lands(
+    first: FirstLoad, tmp_path: Path, twin: Any
+) -> None:
+    still = first.desk(tmp_path / "still", twin)
     twin.faults = FaultPlan(
         {"503": 0.1, "drop_after": 0.1, "truncate": 0.1, "expired_token": 0.1}, seed=5
     )

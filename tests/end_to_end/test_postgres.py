@@ -14,7 +14,13 @@ from tests.end_to_end.conftest import Workspace
 
 LEAN = {
     "source": {"type": "synthetic", "deals": 400, "seed": 5},
-    "models": {"trees": 10, "max_period_rows": 5_000, "max_classifier_rows": 3_000},
+    "models": {
+        "trees": 10,
+        "max_period_rows": 5_000,
+        "max_classifier_rows": 3_000,
+        "horizon_days": 60,
+    },
+    "snapshots": {"every": "14d"},
     "forecast": {"backtest_origins": 0, "samples": 100},
     "mining": {"bootstrap": 20, "discovery_cases": 50},
     "gates": [],

@@ -13,6 +13,7 @@ from tests.needs import ROOT
 
 TINY = {"type": "synthetic", "deals": 500, "seed": 5}
 QUICK = {"trees": 10, "max_period_rows": 6_000, "max_classifier_rows": 3_000, "horizon_days": 60}
+ROUGH = {"bootstrap": 20, "discovery_cases": 50}
 NO_BACKTEST = {"backtest_origins": 0, "samples": 200}
 README = (ROOT / "README.md").read_text()
 
@@ -59,6 +60,7 @@ def test_its_other_commands_run_in_a_workspace_of_their_own(workspace: Workspace
     place.mkdir()
     Workspace(place).salesops("init", "acme")
     acme = Workspace(place / "acme")
-    acme.config("acme", source=TINY, models=QUICK, forecast=NO_BACKTEST)
+    acme.config("acme", source=TINY, models=QUICK, forecast=NO_BACKTEST, mining=ROUGH,
+                snapshots={"every": "14d"})  # fmt: skip
     for line in told[1:]:
         acme.salesops(*line.split()[1:])

@@ -31,6 +31,8 @@ def test_evaluate_validates_on_past_days_where_asked_and_only_there(workspace: W
     plain = json.loads((workspace.latest / "evaluation.json").read_text())
     assert "validation" not in plain
     models = QUICK | {"validation_origins": 1}
+    link = workspace.path / "runs" / "latest"
+    usual = link.readlink()
     config = workspace.config("validated", models=models)
     said = workspace.salesops("evaluate", "--config", config).stderr
     assert "validation on 1 past days: log-loss 0." in said
@@ -41,7 +43,8 @@ def test_evaluate_validates_on_past_days_where_asked_and_only_there(workspace: W
     assert "no validation: rolling origins:" in said
     found = json.loads((workspace.latest / "evaluation.json").read_text())["validation"]
     assert "Ask for fewer" in found["not_possible"]
-    workspace.salesops("evaluate", "--config", "configs/small.yaml")
+    link.unlink()
+    link.symlink_to(usual)
 
 
 @pytest.mark.parametrize(("words", "code", "told"), [

@@ -26,6 +26,8 @@ from tests.needs import ROOT, missing
 DATABASE = "crm"
 ADMIN = "admin-passw0rd"
 _HERE = Path(__file__).parent
+_MADE: dict[tuple[str, ...], bytes] = {}
+"""Databases without a company, by their modules: making one takes Tryton as long as filling it."""
 _STATES = {"Lead": "lead", "Negotiation": "converted", "Contract": "converted", "Won": "won"}
 
 
@@ -50,12 +52,17 @@ class TrytonWorld:
         self.server: subprocess.Popen[bytes] | None = None
 
     def make(self, *modules: str) -> None:
-        """Create the database with these modules."""
-        (self.folder / "db" / f"{DATABASE}.sqlite").touch()
+        """Create the database with these modules, or copy one that was created so."""
+        place = self.folder / "db" / f"{DATABASE}.sqlite"
+        if modules in _MADE:
+            place.write_bytes(_MADE[modules])
+            return
+        place.touch()
         self._run(
             [self._program("trytond-admin"), "-c", str(self.config), "-d", DATABASE,
              "--activate-dependencies", "--email", "a@example.com", "-u", *modules]
         )  # fmt: skip
+        _MADE[modules] = place.read_bytes()
 
     def fill(self, story: dict[str, Any]) -> None:
         """Fill the database with a company, by Tryton's own client."""

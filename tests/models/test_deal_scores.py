@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,20 @@ from salesops_ml.models.baselines import baseline_scores
 from salesops_ml.models.hazard_table import HazardTable
 from salesops_ml.models.reasons import contributions, group_of
 from tests.models.conftest import Company
+
+
+@pytest.fixture(scope="module")
+def rough(company: Company) -> Company:
+    """A third of the deals and a model of them, for what holds of a model of any size."""
+    some = company.data["deal_id"].drop_duplicates().sample(700, random_state=2)
+    data = company.data[company.data["deal_id"].isin(some)]
+    less = {"trees": 10, "max_period_rows": 6_000, "max_classifier_rows": 3_000}
+    models = company.settings.models.model_copy(update=less)
+    settings = company.settings.model_copy(update={"models": models})
+    block = company.block[data.index]
+    model = fit_deal_scores(data, block, company.borders, spec=company.spec, settings=settings)
+    assert not isinstance(model.timing, HazardTable)
+    return replace(company, data=data, block=block, settings=settings, model=model)
 
 
 def test_win_lose_and_stay_open_make_one(company: Company) -> None:
@@ -71,12 +86,12 @@ def test_saved_and_loaded_it_says_the_same(company: Company, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_same_seed_same_numbers_on_two_threads_and_shuffled_rows(company: Company) -> None:
-    shuffled = company.data.sample(frac=1, random_state=1)
-    settings = company.settings.model_copy(update={"threads": 2})
-    block = company.block.reindex(shuffled.index)
-    again = fit_deal_scores(shuffled, block, company.borders, spec=company.spec, settings=settings)
-    first, second = company.model.predict(company.test), again.predict(company.test)
+def test_same_seed_same_numbers_on_two_threads_and_shuffled_rows(rough: Company) -> None:
+    shuffled = rough.data.sample(frac=1, random_state=1)
+    settings = rough.settings.model_copy(update={"threads": 2})
+    block = rough.block.reindex(shuffled.index)
+    again = fit_deal_scores(shuffled, block, rough.borders, spec=rough.spec, settings=settings)
+    first, second = rough.model.predict(rough.test), again.predict(rough.test)
     pd.testing.assert_frame_equal(first, second, check_exact=True)
 
 
@@ -126,18 +141,18 @@ def test_with_few_closed_deals_the_table_is_the_model_and_says_so(company: Compa
     assert all(row for row in model.reasons(company.test.head(2)))
 
 
-def test_the_future_of_the_training_block_does_not_reach_the_model(company: Company) -> None:
+def test_the_future_of_the_training_block_does_not_reach_the_model(rough: Company) -> None:
     """Outcomes after the border may be anything: the model is the same to the bit."""
-    twisted = company.data.copy()
+    twisted = rough.data.copy()
     ended = twisted["as_of"] + pd.to_timedelta(twisted["days_to_outcome"], unit="D")
-    after = (ended > pd.Timestamp(company.borders.test_from)).to_numpy()
+    after = (ended > pd.Timestamp(rough.borders.test_from)).to_numpy()
     assert after.sum() > 100
     twisted.loc[after, "outcome"] = "lost"
     again = fit_deal_scores(
-        twisted, company.block, company.borders, spec=company.spec, settings=company.settings
+        twisted, rough.block, rough.borders, spec=rough.spec, settings=rough.settings
     )
     pd.testing.assert_frame_equal(
-        again.predict(company.test), company.model.predict(company.test), check_exact=True
+        again.predict(rough.test), rough.model.predict(rough.test), check_exact=True
     )
 
 

@@ -17,6 +17,7 @@ from salesops_ml.models.what_if import (
     USUAL,
     Change,
     Supposed,
+    _Deal,
     _find,
     what_if,
 )
@@ -35,22 +36,32 @@ def world() -> Iterator[tuple[Warehouse, datetime]]:
 
 
 @pytest.fixture(scope="module")
-def deal(company: Company, world: tuple[Warehouse, datetime]) -> str:
+def standing(company: Company, world: tuple[Warehouse, datetime]) -> pd.DataFrame:
+    """The open deals as they are."""
     warehouse, as_of = world
-    rows = open_deals(warehouse, company.spec, as_of=as_of)
-    rows = rows[(rows["stage"] == "Discovery") & rows["expected_close_date"].notna()]
+    return open_deals(warehouse, company.spec, as_of=as_of)
+
+
+@pytest.fixture(scope="module")
+def deal(standing: pd.DataFrame) -> str:
+    rows = standing[(standing["stage"] == "Discovery") & standing["expected_close_date"].notna()]
     return str(rows["deal_id"].iloc[0])
 
 
+@pytest.fixture(scope="module")
+def found(company: Company, world: tuple[Warehouse, datetime], deal: str) -> _Deal:
+    """The deal as `what_if` finds it, before any change."""
+    warehouse, as_of = world
+    return _find(warehouse, company.model, deal, as_of, SELLING)
+
+
 def supposed(
-    company: Company, world: tuple[Warehouse, datetime], deal_id: str, change: Change
+    company: Company, world: tuple[Warehouse, datetime], found: _Deal, change: Change
 ) -> tuple[pd.Series, pd.Series]:
     """The deal's look before and after the change."""
     warehouse, as_of = world
-    found = _find(warehouse, company.model, deal_id, as_of, SELLING)
     told = _MAKERS[change.kind](found, change)
-    at = as_of + timedelta(days=told.later)
-    looks = pd.DataFrame({"deal_id": [deal_id], "as_of": [at]})
+    looks = found.look[["deal_id"]].assign(as_of=as_of + timedelta(days=told.later))
     return found.row, snapshot(Supposed(warehouse, told.rows), company.spec, looks).iloc[0]
 
 
@@ -64,7 +75,7 @@ def moved(before: pd.Series, after: pd.Series) -> set[str]:
 
 @pytest.mark.slow
 def test_every_usual_change_is_told_beside_the_deal_as_it_is(
-    company: Company, world: tuple[Warehouse, datetime], deal: str
+    company: Company, world: tuple[Warehouse, datetime], standing: pd.DataFrame, deal: str
 ) -> None:
     warehouse, as_of = world
     table = what_if(warehouse, company.model, deal, as_of=as_of)
@@ -72,8 +83,7 @@ def test_every_usual_change_is_told_beside_the_deal_as_it_is(
     first = table.iloc[0]
     assert first["change"] == UNCHANGED
     assert first["p_win_before"] == first["p_win_after"]
-    rows = open_deals(warehouse, company.spec, as_of=as_of)
-    scored = company.model.predict(rows)["p_win"][rows["deal_id"] == deal]
+    scored = company.model.predict(standing)["p_win"][standing["deal_id"] == deal]
     assert first["p_win_before"] == pytest.approx(scored.item(), rel=1e-9)
     assert table["p_win_before"].nunique() == table["days_before"].nunique() == 1
     assert (table["note"][1:] == ASSOCIATION).all()
@@ -82,9 +92,9 @@ def test_every_usual_change_is_told_beside_the_deal_as_it_is(
 
 
 def test_advancing_moves_the_stage_and_all_that_hangs_on_it(
-    company: Company, world: tuple[Warehouse, datetime], deal: str
+    company: Company, world: tuple[Warehouse, datetime], found: _Deal
 ) -> None:
-    before, after = supposed(company, world, deal, Change("advance"))
+    before, after = supposed(company, world, found, Change("advance"))
     assert after["stage"] == after["f_stage"] == "Proposal" != before["f_stage"]
     assert after["f_days_in_stage"] == 0
     assert after["f_moves"] == before["f_moves"] + 1
@@ -94,9 +104,9 @@ def test_advancing_moves_the_stage_and_all_that_hangs_on_it(
 
 
 def test_a_meeting_ends_the_silence_and_moves_no_stage(
-    company: Company, world: tuple[Warehouse, datetime], deal: str
+    company: Company, world: tuple[Warehouse, datetime], found: _Deal
 ) -> None:
-    before, after = supposed(company, world, deal, Change("meeting"))
+    before, after = supposed(company, world, found, Change("meeting"))
     assert after["f_days_since_activity"] == 0
     assert after["f_activities"] == before["f_activities"] + 1
     assert after["f_stage"] == before["f_stage"]
@@ -104,9 +114,9 @@ def test_a_meeting_ends_the_silence_and_moves_no_stage(
 
 
 def test_a_push_moves_the_date_and_counts(
-    company: Company, world: tuple[Warehouse, datetime], deal: str
+    company: Company, world: tuple[Warehouse, datetime], found: _Deal
 ) -> None:
-    before, after = supposed(company, world, deal, Change("push", 30))
+    before, after = supposed(company, world, found, Change("push", 30))
     gap = after["f_days_to_expected_close"] - before["f_days_to_expected_close"]
     assert gap == pytest.approx(30)
     assert after["f_pushes"] == before["f_pushes"] + 1
@@ -114,17 +124,17 @@ def test_a_push_moves_the_date_and_counts(
 
 
 def test_a_cut_moves_the_amount(
-    company: Company, world: tuple[Warehouse, datetime], deal: str
+    company: Company, world: tuple[Warehouse, datetime], found: _Deal
 ) -> None:
-    before, after = supposed(company, world, deal, Change("cut", 0.1))
+    before, after = supposed(company, world, found, Change("cut", 0.1))
     assert after["amount"] == pytest.approx(0.9 * before["amount"], abs=0.01)
     assert after["f_amount_cuts"] == before["f_amount_cuts"] + 1
 
 
 def test_silence_lets_only_time_pass(
-    company: Company, world: tuple[Warehouse, datetime], deal: str
+    company: Company, world: tuple[Warehouse, datetime], found: _Deal
 ) -> None:
-    before, after = supposed(company, world, deal, Change("silence", 14))
+    before, after = supposed(company, world, found, Change("silence", 14))
     assert after["f_age_days"] == pytest.approx(before["f_age_days"] + 14)
     assert after["f_days_in_stage"] == pytest.approx(before["f_days_in_stage"] + 14)
     assert after["f_activities"] == before["f_activities"]
@@ -140,12 +150,11 @@ def test_the_warehouse_stays_as_it_was(
 
 
 def test_who_stands_before_the_end_cannot_advance(
-    company: Company, world: tuple[Warehouse, datetime], deal: str
+    world: tuple[Warehouse, datetime], found: _Deal
 ) -> None:
-    warehouse, as_of = world
+    warehouse, _ = world
     stages = warehouse.table("stages").to_pyarrow().to_pandas()
     last = stages[~stages["is_closed"]].sort_values("position")["stage"].iloc[-1]
-    found = _find(warehouse, company.model, deal, as_of, SELLING)
     late = replace(found, look=found.look.assign(stage=last))
     told = _MAKERS["advance"](late, Change("advance"))
     assert told.rows == {}

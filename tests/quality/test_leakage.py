@@ -32,6 +32,8 @@ from tests.needs import shared_data
 
 DEALS = TABLES["deals"]
 LEAK = "f_x_onboarding_team"
+WAYS = ("delete", "corrupt", "without later deals")
+"""How the future is another one."""
 
 
 @cache
@@ -108,45 +110,42 @@ def looks(tables: CanonicalTables, t: datetime) -> tuple[FeatureSpec, pd.DataFra
 
 @pytest.mark.slow
 @hypothesis_settings(
-    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+    max_examples=2, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
-@given(
-    st.integers(1, 2), st.floats(0.15, 1.0), st.integers(0, 10**6),
-    st.sampled_from(["delete", "corrupt", "without later deals"]),
-)  # fmt: skip
-def test_what_is_seen_at_a_moment_depends_on_nothing_recorded_later(
-    seed, share, nonsense, how
-) -> None:
+@given(st.integers(1, 2), st.floats(0.15, 1.0), st.integers(0, 10**6))
+def test_what_is_seen_at_a_moment_depends_on_nothing_recorded_later(seed, share, nonsense) -> None:
     tables = world(seed)
     t = moment(tables, share)
     spec, before = looks(tables, t)
-    spec_after, after = looks(changed(tables, t, how, nonsense), t)
     assert len(before) > 0
-    assert spec_after == spec
-    pd.testing.assert_frame_equal(before, after)
+    for how in WAYS:
+        spec_after, after = looks(changed(tables, t, how, nonsense), t)
+        assert spec_after == spec
+        pd.testing.assert_frame_equal(before, after)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["corrupt", "without later deals"])
-def test_the_training_rows_up_to_a_moment_are_those_of_a_job_that_ran_then(how: str) -> None:
+def test_the_training_rows_up_to_a_moment_are_those_of_a_job_that_ran_then() -> None:
     """Every look up to t, built from the whole record, and from what was known at t alone."""
     tables, settings = world(3), Settings()
     t = moment(tables, 0.6)
     frames = []
-    for known in (tables, changed(tables, t, how, 5)):
+    for known in (tables, *(changed(tables, t, how, 5) for how in WAYS[1:])):
         with Warehouse.in_memory(known) as warehouse:
             spec = learn_spec(warehouse, settings, as_of=t)
             data = build_dataset(warehouse, settings, spec, as_of=t)
             frames.append(data[data["as_of"] <= t].reset_index(drop=True))
-    assert len(frames[0]) > 300
-    pd.testing.assert_frame_equal(*frames)
+    whole, *others = frames
+    assert len(whole) > 300
+    for known_then in others:
+        pd.testing.assert_frame_equal(whole, known_then)
 
 
 def test_another_future_is_another_world_after_all() -> None:
     """The experiment would prove nothing if it changed nothing."""
     tables = world(1)
     t = moment(tables, 0.6)
-    for how in ("delete", "corrupt", "without later deals"):
+    for how in WAYS:
         after = changed(tables, t, how, 3)
         today = conform("deals", after.tables["deals"], after.attributes)
         was = conform("deals", tables.tables["deals"], tables.attributes)
@@ -179,10 +178,10 @@ def test_time_travel_notices_a_feature_that_looks_ahead(monkeypatch: pytest.Monk
 
 @pytest.fixture(scope="module")
 def audited() -> dict[bool, dict[str, Any]]:
-    """The audit of a clean company and of one with a planted leak."""
+    """The audit of a clean company and of one with a planted leak, which hundreds of deals show."""
     settings, told = Settings(), {}
     for leaky in (False, True):
-        made = generate(WorldParameters(deals=1500, plant_leak=leaky))
+        made = generate(WorldParameters(deals=600, plant_leak=leaky))
         with Warehouse.in_memory(made) as warehouse:
             end = record_end(warehouse)
             spec = learn_spec(warehouse, settings, as_of=end)
@@ -243,18 +242,19 @@ def maven(folder: Path, **overrides: Any) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("overrides", "columns"),
     [
-        ({"source": {"tables": {"deals": AS_ATTRIBUTE}}}, {"f_x_close_value"}),
         (
             {"snapshots": {"known_at_creation": ["account_id", "rep_id", "product", "amount"]}},
             {"f_amount"},
         ),
-        ({"source": {"tables": {"deal_changes": AS_HISTORY}}}, {"f_log_amount"}),
         (
-            {"snapshots": {"known_at_creation": ["account_id", "status", "closed_at"]}},
-            {"f_status", "f_closed_at"},
+            {
+                "source": {"tables": {"deals": AS_ATTRIBUTE, "deal_changes": AS_HISTORY}},
+                "snapshots": {"known_at_creation": ["account_id", "status", "closed_at"]},
+            },
+            {"f_x_close_value", "f_log_amount", "f_status", "f_closed_at"},
         ),
     ],
-    ids=["an attribute", "a fixed amount", "a tracked amount", "the end itself"],
+    ids=["a fixed amount", "an attribute, a tracked amount, the end itself"],
 )
 def test_the_sum_of_the_closed_deal_is_caught_however_it_is_mapped(
     overrides: dict[str, Any], columns: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from salesops_ml.settings import parse
-from salesops_ml.snapshots import build_dataset, learn_spec, record_end
+from salesops_ml.snapshots import build_dataset, learn_spec, open_deals, record_end
 from salesops_ml.synthetic import WorldParameters, generate
 from salesops_ml.warehouse import Warehouse
 from tests.snapshots.company import World
@@ -30,3 +30,9 @@ def world() -> Iterator[World]:
 @pytest.fixture(scope="session")
 def sample(world: World) -> pd.DataFrame:
     return world.data.sample(120, random_state=5)
+
+
+@pytest.fixture(scope="session")
+def standing(world: World) -> pd.DataFrame:
+    """The open deals at the end of the record."""
+    return open_deals(world.warehouse, world.spec, as_of=world.end)

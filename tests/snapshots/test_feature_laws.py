@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pytest
 
 from salesops_ml.quality.time_travel import copy_tables, without_future
 from salesops_ml.schema import CanonicalTables, conform
@@ -65,19 +64,22 @@ def late(tables: CanonicalTables) -> CanonicalTables:
     return replace(tables, tables=done)
 
 
-@pytest.mark.parametrize("how", ["delete", "corrupt"])
-def test_what_was_written_down_late_was_not_known_before(world: World, how: str) -> None:
+def test_what_was_written_down_late_was_not_known_before(world: World) -> None:
     tables = late(copy_tables(world.warehouse))
     day = world.end - timedelta(days=200)
-    frames = []
-    changed = without_future(tables, as_of=day, how=how, seed=4, fixed=world.spec.fixed)  # type: ignore[arg-type]
-    for known in (tables, changed):
+
+    def seen(known: CanonicalTables) -> tuple[FeatureSpec, pd.DataFrame]:
         with Warehouse.in_memory(known) as warehouse:
             spec = learn_spec(warehouse, world.settings, as_of=day)
-            frames.append((spec, open_deals(warehouse, spec, as_of=day)))
-    assert frames[0][0] == frames[1][0]
-    assert len(frames[0][1]) > 50
-    pd.testing.assert_frame_equal(frames[0][1], frames[1][1], check_exact=True)
+            return spec, open_deals(warehouse, spec, as_of=day)
+
+    spec, before = seen(tables)
+    assert len(before) > 50
+    for how in ("delete", "corrupt"):
+        changed = without_future(tables, as_of=day, how=how, seed=4, fixed=world.spec.fixed)  # type: ignore[arg-type]
+        spec_then, then = seen(changed)
+        assert spec_then == spec
+        pd.testing.assert_frame_equal(before, then, check_exact=True)
 
 
 def test_a_deal_of_no_age_has_features_that_are_numbers(world: World) -> None:
@@ -118,7 +120,9 @@ def test_words_that_would_share_a_column_do_not() -> None:
     assert list(slugs(["A-B", "a b", "A/B", "?"]).values()) == ["a_b", "a_b_2", "a_b_3", "other"]
 
 
-def test_a_kind_called_like_another_feature_does_not_hide_it(world: World) -> None:
+def test_a_kind_called_like_another_feature_does_not_hide_it(
+    world: World, standing: pd.DataFrame
+) -> None:
     activities = world.tables["activities"].assign(
         kind=world.tables["activities"]["kind"].replace(
             {"call": "Activity", "email": "Quote", "task": "quote sent"}
@@ -127,7 +131,7 @@ def test_a_kind_called_like_another_feature_does_not_hide_it(world: World) -> No
     tables = copy_tables(world.warehouse)
     renamed = pa.Table.from_pandas(activities, preserve_index=False)
     tables = replace(tables, tables={**tables.tables, "activities": renamed})
-    before = open_deals(world.warehouse, world.spec, as_of=world.end)
+    before = standing
     with Warehouse.in_memory(tables) as warehouse:
         spec = learn_spec(warehouse, world.settings, as_of=world.end)
         after = open_deals(warehouse, spec, as_of=world.end)
