@@ -110,7 +110,7 @@ def looks(tables: CanonicalTables, t: datetime) -> tuple[FeatureSpec, pd.DataFra
 
 @pytest.mark.slow
 @hypothesis_settings(
-    max_examples=2, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+    max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
 @given(st.integers(1, 2), st.floats(0.15, 1.0), st.integers(0, 10**6))
 def test_what_is_seen_at_a_moment_depends_on_nothing_recorded_later(seed, share, nonsense) -> None:
