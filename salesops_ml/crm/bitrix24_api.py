@@ -97,12 +97,15 @@ class Portal:
         answer = self.door.write("POST", self._path(method), json=dict(asked))
         return self._checked(answer.json())
 
-    def batch(self, commands: Mapping[str, Command], *, writes: bool = False) -> Record:
-        """What a batch of one method's commands gave: `result` and `result_error` by their names."""
+    def batch(self, commands: Mapping[str, Command]) -> Record:
+        """What a batch of one method's commands gave: `result` and `result_error` by their names.
+
+        Called once: each call takes of the method's time, whether or not its answer comes.
+        """
         asked = {"halt": 0, "cmd": {name: _query(*command) for name, command in commands.items()}}
         (method,) = {command[0] for command in commands.values()}
         with self._operating.spend(method, len(commands)) as began:
-            told = self.write("batch", asked) if writes else self.call("batch", asked)
+            told = self.write("batch", asked)
             result = told.get("result")
             if not isinstance(result, Mapping):
                 raise Ambiguous(f"{self.place}: the answer to a batch holds no results")

@@ -27,11 +27,12 @@ NEARLY = 0.9
 
 @dataclass(frozen=True)
 class _Spent:
-    """What commands of ours took together, somewhere between two moments."""
+    """What commands of ours took together, somewhere between two moments; not sure if no answer came."""
 
     began: float
     ended: float
     amount: float
+    sure: bool = True
 
 
 @dataclass
@@ -49,7 +50,8 @@ class _Method:
     def used_by_now(self, now: float) -> float:
         """What was told, without what of it we surely spent more than a window ago."""
         counted, back = self.told_at - WINDOW, now - WINDOW
-        gone = sum(one.amount for one in self.ours if counted < one.began and one.ended <= back)
+        sure = [one for one in self.ours if one.sure]
+        gone = sum(one.amount for one in sure if counted < one.began and one.ended <= back)
         return (self.used or 0.0) - gone
 
     def taken(self, used: Sequence[float], now: float) -> tuple[float, float]:
@@ -65,6 +67,12 @@ class _Method:
             return 0.0, self.a_command
         together = sum(rises) * len(used) / (len(used) - 1)
         return together, max(median(rises), together / len(used))
+
+    def lose(self, spent: _Spent) -> None:
+        """Count what a call may have taken whose answer did not come."""
+        if self.used is not None:
+            self.used += spent.amount
+            self.ours.append(spent)
 
     def wait(self, commands: int, now: float) -> float:
         """Seconds until so many commands may be sent; 0 for now."""
@@ -97,10 +105,18 @@ class OperatingTime:
 
     @contextmanager
     def spend(self, method: str, commands: int) -> Iterator[float]:
-        """Wait until so many commands fit, and hold their time for the block; gives its beginning."""
+        """Wait until so many commands fit, and hold their time for the block; gives its beginning.
+
+        A call that failed may have been carried out all the same: its time counts until the next tells.
+        """
         known, held = self._wait(method, commands)
+        began = self._clock.now()
         try:
-            yield self._clock.now()
+            yield began
+        except BaseException:
+            with self._lock:
+                known.lose(_Spent(began, self._clock.now(), held, sure=False))
+            raise
         finally:
             with self._lock:
                 known.in_flight -= 1

@@ -113,7 +113,7 @@ class Bitrix24Target:
         }  # fmt: skip
         if not commands:
             return [Failed(GONE.reason)] * len(changes)
-        told = self._portal.batch(commands, writes=True)
+        told = self._portal.batch(commands)
         if not commands.keys() <= told["result"].keys() | told["result_error"].keys():
             raise Ambiguous(f"{self.place}: the answer does not tell of each deal")
         if all(name in told["result_error"] for name in commands):
