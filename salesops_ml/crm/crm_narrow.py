@@ -34,7 +34,8 @@ class Narrowed:
         own: canonical table -> ids of its rows that changed, whatever deal they belong to.
         untouched: canonical tables that did not change, and need not be computed.
         hanging: whose activities are in `tables`: of all these deals, or, where no activity changed,
-            of none before `hang` chooses the deals that came or went.
+            of none before `with_activities` chooses the deals that came or went.
+        hang: chooses them, and gives them with all that share an activity with one of them.
     """
 
     tables: dict[str, ir.Table]
@@ -42,12 +43,12 @@ class Narrowed:
     own: dict[str, list[str]]
     untouched: frozenset[str]
     hanging: list[str]
-    hang: Callable[[set[str]], None]
+    hang: Callable[[set[str]], set[str]]
 
     def with_activities(self, ids: set[str]) -> Narrowed:
-        """The same, with the activities of some of the deals."""
-        self.hang(ids)
-        return replace(self, untouched=self.untouched - {ACTIVITIES}, hanging=sorted(ids))
+        """The same, with the activities of some of the deals, and of those that share one with them."""
+        hanging = sorted(self.hang(ids))
+        return replace(self, untouched=self.untouched - {ACTIVITIES}, hanging=hanging)
 
 
 def narrowed(
@@ -164,7 +165,7 @@ class _Part:
     def rows_of(self, ids: set[str], later: frozenset[str]) -> dict[str, ir.Table]:
         """Each landed table with the rows that these deals need; `later` ones with those of `hang`."""
         self._choose(ids)
-        self.hang(set())
+        self._choose(set(), HANGING)
         done = dict(self.tables)
         for name in self.tables:
             short = squashed(name)
@@ -197,9 +198,16 @@ class _Part:
             return None
         return f"{where} OR {LOAD} > {self.since}" if short in own else where
 
-    def hang(self, ids: set[str]) -> None:
-        """Whose activities the tables show that wait for it."""
-        self._choose(ids, HANGING)
+    def hang(self, ids: set[str]) -> set[str]:
+        """Whose activities the tables show that wait for it: of these deals and all tied to them.
+
+        A shared activity counts for one of its deals, and for another once that one comes or goes.
+        """
+        hanging = set(ids)
+        while hanging and not (more := self._tied(hanging)) <= hanging:
+            hanging |= more
+        self._choose(hanging, HANGING)
+        return hanging
 
     def _choose(self, ids: set[str], name: str = CHOSEN) -> None:
         chosen = pa.table({"id": pa.array(sorted(ids), pa.string())})

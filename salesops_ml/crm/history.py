@@ -54,7 +54,11 @@ def _in_own_money(changes: pa.Table) -> pa.ChunkedArray:
 
 
 def _first_values(tables: CanonicalTables, recorded: pa.Table) -> pa.Table:
-    """The row of creation for every deal and tracked field that lacks one."""
+    """The row of creation for every deal and tracked field that lacks one.
+
+    Company money of a deal whose amounts moved in its own money alone is worked out from these: today's
+    value was not there at first.
+    """
     deals = tables.tables["deals"]
     if "created_at" not in deals.column_names:
         return DEAL_CHANGES.arrow().empty_table()
@@ -68,7 +72,14 @@ def _first_values(tables: CanonicalTables, recorded: pa.Table) -> pa.Table:
             today = pd.DataFrame({"deal_id": deals["deal_id"].to_pandas(),
                                   "today": plain_text(deals[column]).to_pandas()})  # fmt: skip
             rows.append(_creation_rows(str(name), of_field, created, today))
-    return _as_changes(pd.concat(rows)) if rows else DEAL_CHANGES.arrow().empty_table()
+    if not rows:
+        return DEAL_CHANGES.arrow().empty_table()
+    found = _as_changes(pd.concat(rows))
+    moved = recorded.filter(_in_own_money(recorded))["deal_id"].combine_chunks()
+    of_today = pc.and_(
+        pc.equal(found["field"], "amount_base"), pc.is_in(found["deal_id"], value_set=moved)
+    )
+    return found.filter(pc.invert(of_today))
 
 
 def _column_of(tables: CanonicalTables, field: str) -> str | None:

@@ -208,3 +208,18 @@ def test_completing_twice_changes_nothing_and_no_recorded_change_is_lost(feed) -
         assert {row["deal_id"] for row in kept if row["old_value"] is None} >= dated - {
             row["deal_id"] for row in feed if row["old_value"] is None
         }
+
+
+def test_company_money_of_another_deal_makes_none_of_todays_amount_known_earlier() -> None:
+    """One deal's feed tells company money, another's its own: the other's is worked out from that."""
+    tables = world([change("a", "amount", 5, "100.00", "300.00"),
+                    change("b", "amount_base", 5, "20.00", "50.00")])  # fmt: skip
+    deals = tables.tables["deals"]
+    place = deals.column_names.index("amount_base")
+    tables.tables["deals"] = deals.set_column(place, "amount_base", deals["amount"])
+    done = complete_history(tables, base_currency="EUR")
+    moves = [("a", 1, None, "100.00"), ("a", 5, "100.00", "300.00")]
+    assert [move for move in told(done, "amount_base") if move[0] == "a"] == moves
+    assert told(done, "amount_base")[-2:] == [("b", 2, None, "20.00"), ("b", 5, "20.00", "50.00")]
+    again = complete_history(done, base_currency="EUR")
+    assert content_digest(again) == content_digest(done)
