@@ -65,8 +65,11 @@ def side_by_side(threads: int) -> Iterator[Start]:
         _running[mine] = Start(pool, threads // AT_ONCE)
     try:
         yield _running[mine]
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)  # nobody will ask for what has not begun
+        raise
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)  # what was asked for is done, but for errors
+        pool.shutdown(wait=True)
         with _lock:
             del _running[mine]
 

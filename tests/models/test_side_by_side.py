@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from threading import Barrier
+from concurrent.futures import Future
+from threading import Barrier, Event
 
 import numpy as np
 import pytest
@@ -55,6 +56,29 @@ def test_an_error_of_a_fit_is_raised_and_leaves_no_block_open() -> None:
     with pytest.raises(ZeroDivisionError), side_by_side(2) as start:
         start(divmod, 1, 0).result()
     assert threads_now(2) == 2
+
+
+def test_what_was_asked_for_is_done_though_nobody_waits_for_it_within_the_block() -> None:
+    free = Event()
+    with side_by_side(2) as start:
+        fits = [start(lambda turn: (free.wait(30), turn)[1], turn) for turn in range(5)]
+        free.set()
+    assert [fit.result() for fit in fits] == list(range(5))
+
+
+def test_what_has_not_begun_is_given_up_where_the_block_fails() -> None:
+    free = Event()
+    fits: list[Future[bool]] = []
+
+    def failing() -> None:
+        with side_by_side(2) as start:
+            fits.extend(start(free.wait, 30) for _ in range(5))
+            fits[-1].add_done_callback(lambda _: free.set())
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        failing()
+    assert [fit.cancelled() for fit in fits[2:]] == [True] * 3
 
 
 def test_side_by_side_the_hazards_are_the_same_bit_for_bit(company) -> None:
