@@ -155,11 +155,15 @@ class _Part:
         return {deal for family in families if family & ids for deal in family}
 
     def changed(self, sources: Iterable[str], key: str) -> list[str]:
-        """Keys of the changed rows of some tables."""
+        """Keys of the rows of some tables that changed, or whose ties to deals did."""
         found: set[str] = set()
         for name in sources:
             if squashed(name) in self.moved:
                 found |= self._values(f"SELECT {self._named(name, key)} {self._fresh(name)}")
+            link = self.shape.links.get(name)
+            if link is not None and link.column == key and squashed(link.through) in self.moved:
+                by = self._named(link.through, link.by)
+                found |= self._values(f"SELECT {by} {self._fresh(link.through)}")
         return sorted(found)
 
     def rows_of(self, ids: set[str], later: frozenset[str]) -> dict[str, ir.Table]:
@@ -191,7 +195,9 @@ class _Part:
             where = f"{self._named(short, link.by)} IN ({self._shared(link, chosen)})"
         elif short in keys:
             where = f"{self._named(*keys[short])} IN (FROM {chosen})"
-        elif short in links and self._here(links[short][1].through):
+        elif short in links and not self._here(links[short][1].through):
+            where = "false"  # nothing says that a row is of a deal
+        elif short in links:
             link = links[short][1]
             where = f"{self._named(short, link.column)} IN ({self._shared(link, chosen)})"
         else:

@@ -84,7 +84,7 @@ def _put(
         raw.execute(f'CREATE TABLE "{name}" AS SELECT * FROM _fresh')
         raw.unregister("_fresh")
         return bool(fresh.num_rows)
-    where = _of_part(raw, name, part) if name in OF_DEALS else _by_key(raw, name, fresh)
+    where = _of_part(raw, name, part, fresh) if name in OF_DEALS else _by_key(raw, name, fresh)
     stands = raw.execute(
         f'SELECT *, t.rowid AS "@row" FROM "{name}" t WHERE {where}'
     ).to_arrow_table()
@@ -109,15 +109,19 @@ def _gone(raw: duckdb.DuckDBPyConnection, name: str, done: CanonicalTables, part
     return bool(row and row[0])
 
 
-def _of_part(raw: duckdb.DuckDBPyConnection, name: str, part: Narrowed) -> str:
-    """The condition that a row of table `name` is of the part."""
+def _of_part(
+    raw: duckdb.DuckDBPyConnection, name: str, part: Narrowed, fresh: pa.Table | None = None
+) -> str:
+    """The condition that a row of table `name` is of the part, or that `fresh` has it anew."""
     deals = part.hanging if name == ACTIVITIES else part.deals
     raw.register("_deals", pa.table({"id": pa.array(deals, pa.string())}))
     near = "t.deal_id IN (SELECT id FROM _deals)"
     if name not in OWN_KEY:
         return near
     own = part.own.get(name, [])
-    ids = pa.array([*own, *(key + ANSWER for key in own if name == "quotes")], pa.string())
+    again = [] if fresh is None else fresh[OWN_KEY[name]].to_pylist()
+    answers = [key + ANSWER for key in own if name == "quotes"]
+    ids = pa.array([*own, *answers, *again], pa.string())
     raw.register(f"_own_{name}", pa.table({"id": ids}))
     return f"({near} OR t.{OWN_KEY[name]} IN (SELECT id FROM _own_{name}))"
 

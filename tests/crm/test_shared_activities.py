@@ -38,3 +38,30 @@ def test_a_shared_call_goes_back_to_the_deal_that_returns(tmp_path: Path) -> Non
     fresh.sync(rows)
     fresh.ingest(at)
     refuse_unequal(grown.everything(), fresh.everything(), at)
+
+
+def test_without_ties_activities_are_of_no_deal_and_stand_once(tmp_path: Path) -> None:
+    """A loader need not bring the table of ties; it may begin to, without saving the calls again."""
+    rows = small("hubspot")
+    ties, rows["activity_deals"] = rows["activity_deals"], []
+    gone = next(deal for deal in rows["deals"] if deal["id"] == ties[0]["deal_id"])
+    later = [ties[0], *(tie for tie in ties if tie["deal_id"] != gone["id"])][:3]
+    edits, grown = HubSpotEdits(rows, 3), desk(tmp_path / "grown", "hubspot")
+    grown.folder.mkdir()
+    grown.sync(rows)
+    grown.ingest(LOADED_AT)
+    before = grown.stored("activities")
+    edits._delete(gone)
+    grown.sync(edits.take())
+    grown.ingest(LOADED_AT + timedelta(hours=1))
+    assert grown.stored("activities") == before
+    for hour, tie in enumerate(reversed(later), 2):
+        rows["activity_deals"].append(tie)
+        grown.sync({"activity_deals": [tie]})
+        grown.ingest(LOADED_AT + timedelta(hours=hour))
+    fresh = desk(tmp_path / "fresh", "hubspot")
+    fresh.folder.mkdir()
+    fresh.sync(rows)
+    at = LOADED_AT + timedelta(hours=4)
+    fresh.ingest(at)
+    refuse_unequal(grown.everything(), fresh.everything(), at)
