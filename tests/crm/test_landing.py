@@ -338,6 +338,27 @@ def test_ids_are_asked_for_only_where_some_are_gone(tmp_path: Path) -> None:
     assert reads == [1, 1, 1, 2]
 
 
+def test_one_that_came_back_as_another_went_is_seen_by_a_later_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Restored as it was, it is no news, and the number of all is the same: the ids alone tell."""
+    monkeypatch.setattr("salesops_ml.crm.landing_run.SURE", 4)
+    path, shop = tmp_path / "w.landing.duckdb", Shop()
+    for _ in range(3):
+        shop.do("make", 0)
+    bring(path, *shop.feeds(counted=True))
+    first = shop.rows.pop("r1")
+    bring(path, *shop.feeds(counted=True))
+    del shop.rows["r2"]
+    shop.rows["r1"] = first
+    for _ in range(2):
+        shop.do("make", 0)
+        bring(path, *shop.feeds(counted=True))
+    standing = {key for key, row in held(path, "deal_ids").items() if not row[1]}
+    assert standing == shop.rows.keys()
+    assert shop.whole_reads == 3
+
+
 def test_ids_are_read_where_the_news_are_too_many_to_have_been_read(tmp_path: Path) -> None:
     from salesops_ml.crm.landing_merge import SMALL
 
