@@ -64,21 +64,22 @@ def earlier_landing(path: Path) -> Iterator[Earlier | None]:
     raw = None
     try:
         raw = duckdb.connect(str(path), read_only=True)
-        row = raw.execute(f"SELECT origin, number, cursors, identity FROM {_BOOK}").fetchone()
+        (row,) = raw.execute(f"FROM {_BOOK}").to_arrow_table().to_pylist() or (None,)
         columns = columns_of(raw)
     except duckdb.Error as error:
         if raw is not None:
             raw.close()
         raise SourceError(unreadable(path, error)) from error
     try:
-        yield Earlier(_book(*row), raw, columns) if row is not None else None
+        yield Earlier(_book(row), raw, columns) if row is not None else None
     finally:
         raw.close()
 
 
-def _book(origin: str, number: int, cursors: str, identity: str) -> Book:
-    back = {name: _back(kept) for name, kept in json.loads(cursors).items()}
-    return Book(origin, number, back, identity)
+def _book(row: Mapping[str, Any]) -> Book:
+    """The state from the book's row; the first landings had no identity, and keep none."""
+    back = {name: _back(kept) for name, kept in json.loads(row["cursors"]).items()}
+    return Book(row["origin"], row["number"], back, row.get("identity", ""))
 
 
 def write_book(raw: duckdb.DuckDBPyConnection, book: Book) -> None:

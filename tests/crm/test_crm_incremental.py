@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -183,3 +184,20 @@ def test_a_landing_that_was_taken_away_is_read_anew_and_mapped_anew(tmp_path: Pa
     (deal,) = [row for row in there.stored("deals") if row["deal_id"] == changed["Id"]]
     assert float(deal["amount"]) == float(changed["Amount"])
     assert not there.ingest(LOADED_AT + timedelta(hours=4)).changed
+
+
+def test_a_landing_from_before_they_had_an_identity_goes_on(tmp_path: Path) -> None:
+    """What landed stays, since the CRM may have cut it off meanwhile."""
+    rows = small("salesforce")
+    edits, there = SalesforceEdits(rows, 1), desk(tmp_path, "salesforce")
+    there.sync(rows)
+    there.ingest(LOADED_AT)
+    before = there.everything()
+    with duckdb.connect(str(landing_path(there.warehouse))) as raw:
+        raw.execute("ALTER TABLE _landing_book DROP COLUMN identity")
+    assert not there.ingest(LOADED_AT + timedelta(hours=1)).changed
+    assert there.everything() == before
+    edits.change_amount(rows["Opportunity"][3])
+    there.sync(edits.take())
+    assert there.ingest(LOADED_AT + timedelta(hours=2)).changed
+    assert not there.ingest(LOADED_AT + timedelta(hours=3)).changed
