@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from tests.crm.crm_desk import LOADED_AT
 from tests.crm.crm_edits import HubSpotEdits
 from tests.crm.test_crm_incremental import desk, refuse_unequal, small
@@ -40,6 +42,7 @@ def test_a_shared_call_goes_back_to_the_deal_that_returns(tmp_path: Path) -> Non
     refuse_unequal(grown.everything(), fresh.everything(), at)
 
 
+@pytest.mark.slow
 def test_without_ties_activities_are_of_no_deal_and_stand_once(tmp_path: Path) -> None:
     """A loader need not bring the table of ties; it may begin to, without saving the calls again."""
     rows = small("hubspot")
