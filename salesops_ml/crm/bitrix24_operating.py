@@ -55,9 +55,10 @@ class _Method:
         return (self.used or 0.0) - gone
 
     def taken(self, used: Sequence[float], now: float) -> tuple[float, float]:
-        """What the commands of a batch took together and each of them, by what each told was used.
+        """What the commands of a batch took together at least, and what each usually takes, rather more than less.
 
-        What was spent a window ago may come back between two commands, so only what rises is counted.
+        By what each told was used: what was spent a window ago may come back between two commands, and
+        what others spend meanwhile is among it.
         """
         if len(used) == 1:
             one = 0.0 if self.used is None else max(0.0, used[0] - self.used_by_now(now))
@@ -65,8 +66,7 @@ class _Method:
         rises = [after - before for before, after in pairwise(used) if after > before]
         if not rises:
             return 0.0, self.a_command
-        together = sum(rises) * len(used) / (len(used) - 1)
-        return together, max(median(rises), together / len(used))
+        return min(rises) * len(used), max(median(rises), sum(rises) / len(rises))
 
     def lose(self, spent: _Spent) -> None:
         """Count what a call may have taken whose answer did not come."""
@@ -131,7 +131,9 @@ class OperatingTime:
         with self._lock:
             known, now = self._methods.setdefault(method, _Method()), self._clock.now()
             added, known.a_command = known.taken(used, now)
-            known.used, known.told_at = used[-1], now
+            # Answers overtake each other: one that was told earlier may be noted later.
+            at_least = known.used_by_now(now) if known.told_at > began else 0.0
+            known.used, known.told_at = max(used[-1], at_least), now
             known.free_at = now + until_free(told[-1])
             while known.ours and known.ours[0].ended <= now - 2 * WINDOW:
                 known.ours.popleft()

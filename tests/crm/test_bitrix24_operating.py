@@ -92,6 +92,21 @@ def test_what_comes_back_and_lost_answers_make_commands_no_cheaper(draws: Random
     assert meter.most <= ALLOWED
 
 
+def test_an_answer_that_was_overtaken_takes_nothing_back() -> None:
+    clock = Stepped()
+    time, meter = OperatingTime(clock), Meter(clock)
+    with time.spend(METHOD, 10) as began:
+        time.note(METHOD, meter.batch([2.0] * 10), began=began)
+    clock.sleep(5.0)
+    with time.spend(METHOD, 50) as first, time.spend(METHOD, 50) as second:
+        earlier, later = meter.batch([2.0] * 50), meter.batch([2.0] * 50)
+        clock.sleep(1.0)
+        time.note(METHOD, later, began=second)
+        clock.sleep(1.0)
+        time.note(METHOD, earlier, began=first)
+    assert time.used(METHOD) == 220.0
+
+
 class Sleepless(Clock):
     """A clock by which nobody may wait."""
 
