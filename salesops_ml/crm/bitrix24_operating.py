@@ -55,7 +55,7 @@ class _Method:
         return (self.used or 0.0) - gone
 
     def taken(self, used: Sequence[float], now: float) -> tuple[float, float]:
-        """What the commands of a batch took at least together, and what one takes, rather more than less.
+        """What a batch took at least, and what one of its commands takes, rather more than less.
 
         By what each told was used: what was spent a window ago may come back between two commands, and
         what others spend meanwhile is among it.
