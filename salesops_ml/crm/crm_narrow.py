@@ -187,7 +187,7 @@ class _Part:
     def _condition(self, short: str, chosen: str) -> str | None:
         """Which rows of a table the deals in `chosen` need; None for all of them."""
         keys = {squashed(name): (name, column) for name, column in self.shape.deals.items()}
-        links = {squashed(name): (name, link) for name, link in self.shape.links.items()}
+        links = {squashed(name): link for name, link in self.shape.links.items()}
         shared = {squashed(link.through): link for link in self.shape.links.values()}
         own = {squashed(name) for sources, _ in self.shape.own.values() for name in sources}
         if short in shared:
@@ -195,10 +195,10 @@ class _Part:
             where = f"{self._named(short, link.by)} IN ({self._shared(link, chosen)})"
         elif short in keys:
             where = f"{self._named(*keys[short])} IN (FROM {chosen})"
-        elif short in links and not self._here(links[short][1].through):
+        elif short in links and not self._here(links[short].through):
             where = "false"  # nothing says that a row is of a deal
         elif short in links:
-            link = links[short][1]
+            link = links[short]
             where = f"{self._named(short, link.column)} IN ({self._shared(link, chosen)})"
         else:
             return None

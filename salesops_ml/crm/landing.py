@@ -37,7 +37,7 @@ from salesops_ml.crm.landing_book import (
     unreadable,
     write_book,
 )
-from salesops_ml.crm.landing_merge import merge
+from salesops_ml.crm.landing_merge import Columns, merge
 from salesops_ml.crm.landing_run import Counter, Feed, bring
 from salesops_ml.errors import SourceError
 from salesops_ml.warehouse import database_path, workshop
@@ -108,13 +108,13 @@ def land(
         )
         moved = {name: counter.cursor for name, counter in counters.items()}
         with closing(duckdb.connect(str(fresh))) as raw:
-            columns = columns_of(raw) if earlier is None else dict(earlier.columns)
+            seen = columns_of(raw)
+            columns = seen if earlier is None else earlier.columns
             raw.execute("BEGIN")
             if few is None and earlier is not None:
-                _leave_unchanged(raw, feeds, path, earlier, number)
-            merge(raw, few or {}, columns)
-            changed = _marked(raw, counters, number)
-            seen = columns_of(raw)
+                _leave_unchanged(raw, feeds, path, earlier, seen, number)
+            merge(raw, few or {}, seen)
+            changed = _marked(raw, counters, seen, number)
             new_rows = earlier is None or any(changed.values()) or seen != columns
             number -= 0 if new_rows else 1
             if new_rows or moved != cursors:
@@ -166,10 +166,10 @@ def changes_since(path: Path, number: int) -> dict[str, int]:
 
 
 def _marked(
-    raw: duckdb.DuckDBPyConnection, counters: Mapping[str, Counter], number: int
+    raw: duckdb.DuckDBPyConnection, counters: Mapping[str, Counter], seen: Columns, number: int
 ) -> dict[str, int]:
     """How many rows of each feed the load changed; those that no longer come are marked as deleted."""
-    here = {squashed(name): (name, columns) for name, columns in columns_of(raw).items()}
+    here = {squashed(name): (name, columns) for name, columns in seen.items()}
     changed = {}
     for name, counter in counters.items():
         table, columns = here.get(squashed(name), ("", set()))
@@ -202,11 +202,12 @@ def _leave_unchanged(
     feeds: Sequence[Feed],
     path: Path,
     earlier: Earlier,
+    seen: Columns,
     number: int,
 ) -> None:
     """Rows that came again word for word keep the number of the load that last changed them."""
     raw.execute("ATTACH '{}' AS earlier (READ_ONLY)".format(str(path).replace("'", "''")))
-    here = {squashed(name): (name, columns) for name, columns in columns_of(raw).items()}
+    here = {squashed(name): (name, columns) for name, columns in seen.items()}
     for feed in feeds:
         table, now = here.get(squashed(feed.name), ("", set()))
         if table not in earlier.columns:

@@ -57,12 +57,14 @@ def side_by_side(threads: int) -> Iterator[Start]:
         [32, 27]
     """
     mine = get_ident()
-    if threads < 2 or _running:  # a fit's own block runs on the fit's thread
-        yield _running.get(mine, _ONE_AFTER_THE_OTHER)
-        return
     pool = ThreadPoolExecutor(AT_ONCE, "fit")
     with _lock:
-        _running[mine] = Start(pool, threads // AT_ONCE)
+        outer = threads < 2 or bool(_running)
+        if not outer:
+            _running[mine] = Start(pool, threads // AT_ONCE)
+    if outer:  # a fit's own block runs on the fit's thread
+        yield _running.get(mine, _ONE_AFTER_THE_OTHER)
+        return
     try:
         yield _running[mine]
     except BaseException:
@@ -76,6 +78,4 @@ def side_by_side(threads: int) -> Iterator[Start]:
 
 def threads_now(threads: int) -> int:
     """How many threads a booster may take that could have `threads`: fewer while fits run at once."""
-    for block in list(_running.values()):
-        return block.each
-    return threads
+    return next((block.each for block in list(_running.values())), threads)
